@@ -158,8 +158,43 @@ def test_int16_takes_far_longer_than_float32_and_is_far_less_certain() -> None:
 
 @pytest.mark.parametrize("content", [tiny_models.endless_loop(), tiny_models.custom()], ids=["loop", "custom"])
 def test_what_an_operator_hides_is_said_to_be_missing(content: bytes) -> None:
-    (word,) = _model([(RELU, 1000.0)]).latency(content).extrapolated
+    told = _model([(RELU, 1000.0)]).latency(content)
+    (word,) = told.extrapolated
     assert word.endswith("what it runs is not known and not counted, the time may be far longer")
+    assert told.low_ns <= told.p50_ns and told.high_ns == math.inf, "no time is too long for it"
+    assert json.loads(json.dumps(told.to_json(), allow_nan=False))["high_ns"] is None
+    assert edgefm.LatencyForecast.from_json(told.to_json()) == told
+
+
+def test_time_in_doubt_may_be_twice_as_long_or_half_however_small_its_share_is() -> None:
+    long, doubtful = (RELU, 100_000.0), OperatorShape("LOGISTIC", "float32", (1, 1, 64), (1, 1, 64))
+    model = _model([long])
+    told, alone = (model.latency(model_of(shapes)) for shapes in ([RELU, doubtful], [RELU]))
+    share = told.p50_ns - alone.p50_ns
+    low, high = model.held_out.range
+    assert told.high_ns == pytest.approx(high * (alone.p50_ns + 2 * share))
+    assert told.low_ns == pytest.approx(low * (alone.p50_ns + share / 2))
+
+
+def test_more_work_than_was_measured_is_beyond_it_though_each_length_is_within() -> None:
+    wide = OperatorShape("CONV_2D", "float32", (4, 4, 256), (4, 4, 256), (3, 3))
+    large = OperatorShape("CONV_2D", "float32", (32, 32, 8), (32, 32, 8), (3, 3))
+    both = replace(large, source=(32, 32, 256), sink=(32, 32, 256))
+    model = _model([(wide, 300_000.0), (large, 30_000.0)])
+    told = model.latency(model_of([both]))
+    assert told.extrapolated == ("CONV_2D float32 32x32x256 -> 32x32x256, 3x3: beyond what was measured",)
+    assert told.high_ns / told.p50_ns > 1.9 and not model.latency(model_of([wide])).extrapolated
+    many = OperatorShape("FULLY_CONNECTED", "float32", (1, 1, 10_000), (1, 1, 500))
+    known = [replace(many, sink=(1, 1, 10)), replace(many, source=(1, 1, 10))]
+    assert _model([(one, 1000.0) for one in known]).latency(model_of([many])).extrapolated
+
+
+def test_layers_of_tokens_and_depthwise_ones_with_int8_weights_are_measured() -> None:
+    drawn = shapes()
+    for dtype in ("float32", "int8", "float32*int8"):
+        rows = {one.sink[0] for one in drawn if one.group == f"FULLY_CONNECTED {dtype}"}
+        assert {1, 4, 49, 196} <= rows
+    assert sum(one.group == "DEPTHWISE_CONV_2D float32*int8" for one in drawn) >= 30
 
 
 def test_convolution_in_groups_is_said_to_be_unlike_what_was_measured() -> None:
@@ -245,7 +280,7 @@ def test_forecast_beyond_what_was_measured_says_so_and_is_less_certain() -> None
     model = _model([(RELU, 1000.0), (LARGE, 9000.0)])
     huge = OperatorShape("RELU", "float32", (1, 1, 100_000), (1, 1, 100_000))
     told = model.latency(model_of([huge]))
-    assert told.extrapolated == ("RELU float32 1x1x100000 -> 1x1x100000: beyond the lengths that were measured",)
+    assert told.extrapolated == ("RELU float32 1x1x100000 -> 1x1x100000: beyond what was measured",)
     assert told.high_ns / told.p50_ns > 1.9
     unknown = model.latency(tiny_models.dense(np.ones((10, 16), np.float32)))
     assert "no such operator was measured, it goes by MACs and bytes" in unknown.extrapolated[0]

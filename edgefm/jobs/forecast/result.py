@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ class VariantForecast:
             **{
                 **value,
                 "download_bytes": Interval(**value["download_bytes"]),
-                "latency": LatencyForecast(**{**latency, "extrapolated": tuple(latency["extrapolated"])}),
+                "latency": LatencyForecast.from_json(latency),
                 "loss": None if loss is None else Interval(**loss),
                 "notes": tuple(value["notes"]),
             }
@@ -187,11 +188,16 @@ def cells(row: VariantForecast) -> Sequence[str]:
         f"{row.size_bytes / 1000:,.1f} KB",
         f"{download.value / 1000:,.1f} KB" if download.exact else _range(download, 1000, "KB"),
         f"{row.macs:,}",
-        f"{latency.p50_ns / 1000:,.1f} us ({latency.low_ns / 1000:,.1f} to {latency.high_ns / 1000:,.1f})",
+        _time(latency),
         f"{row.of_float32:.2f}",
         _loss(row.loss),
         "; ".join(row.notes),
     ]
+
+
+def _time(latency: LatencyForecast) -> str:
+    p50, low, high = (time / 1000 for time in (latency.p50_ns, latency.low_ns, latency.high_ns))
+    return f"{p50:,.1f} us ({low:,.1f} {f'to {high:,.1f}' if math.isfinite(high) else 'or more'})"
 
 
 def _loss(loss: Interval | None) -> str:

@@ -43,12 +43,13 @@ def _all(random: np.random.Generator, share: float) -> Iterator[OperatorShape]:
         yield from _enhanced(dtype, share)
         for _ in times(240):
             yield _convolution(random, dtype)
-        for _ in times(90):
-            rows = 1 if random.random() < 0.9 else int(random.choice((4, 16, 49)))
-            yield _dense(random, dtype, rows)
-    for dtype in _DTYPES:
         for _ in times(80):
+            yield _dense(random, dtype)
+        for _ in times(60):
+            yield _dense_of_rows(random, dtype)
+        for _ in times(80 if dtype in _DTYPES else 40):
             yield _depthwise(random, dtype)
+    for dtype in _DTYPES:
         for kind, _ in itertools.product(("MAX_POOL_2D", "AVERAGE_POOL_2D"), times(36)):
             yield _pool(random, kind, dtype)
         for kind, count in (("ADD", 36), ("MUL", 20), ("RELU", 20), ("HARD_SWISH", 16), ("LOGISTIC", 16)):
@@ -132,13 +133,23 @@ def _depthwise(random: np.random.Generator, dtype: str) -> OperatorShape:
             return shape
 
 
-def _dense(random: np.random.Generator, dtype: str, rows: int) -> OperatorShape:
+def _dense(random: np.random.Generator, dtype: str) -> OperatorShape:
     values = round(2 ** random.uniform(3, 13.5))
     units = (
         int(random.choice((2, 5, 10, 10, 10, 12, 100))) if random.random() < 0.4 else round(2 ** random.uniform(3, 9))
     )
     units = min(units, _MOST_WEIGHTS // values)
-    return OperatorShape("FULLY_CONNECTED", dtype, (rows, 1, values), (rows, 1, units))
+    return OperatorShape("FULLY_CONNECTED", dtype, (1, 1, values), (1, 1, units))
+
+
+def _dense_of_rows(random: np.random.Generator, dtype: str) -> OperatorShape:
+    """Return a layer of each token or time step: a product of matrices, with kernels of its own."""
+    while True:
+        rows = int(random.choice((4, 16, 49, 64, 100, 196)))
+        values, units = (round(2 ** random.uniform(4, 10)) for _ in range(2))
+        shape = OperatorShape("FULLY_CONNECTED", dtype, (rows, 1, values), (rows, 1, units))
+        if _fits(shape):
+            return shape
 
 
 def _pool(random: np.random.Generator, kind: str, dtype: str) -> OperatorShape:

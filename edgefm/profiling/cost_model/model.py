@@ -43,7 +43,7 @@ class LatencyForecast(JsonResult):
     Attributes:
       p50_ns: predicted.
       low_ns: lower end of the 90 % interval, from the cost model's own held-out errors.
-      high_ns: upper end.
+      high_ns: upper end; infinite where what an operator runs is not known: a loop, a custom operator.
       extrapolated: operators whose shape lies outside of what was measured, in words; the interval is wider then.
     """
 
@@ -54,10 +54,20 @@ class LatencyForecast(JsonResult):
 
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as a JSON object."""
-        return {**asdict(self), "extrapolated": list(self.extrapolated)}
+        high_ns = self.high_ns if math.isfinite(self.high_ns) else None
+        return {**asdict(self), "high_ns": high_ns, "extrapolated": list(self.extrapolated)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LatencyForecast:
+        """Return the forecast in a JSON object."""
+        high_ns = math.inf if value["high_ns"] is None else value["high_ns"]
+        return cls(**{**value, "high_ns": high_ns, "extrapolated": tuple(value["extrapolated"])})
 
     def _repr_html_(self) -> str:
-        row = [f"{time / 1000:,.1f} us" for time in (self.p50_ns, self.low_ns, self.high_ns)]
+        row = [
+            f"{time / 1000:,.1f} us" if math.isfinite(time) else "-"
+            for time in (self.p50_ns, self.low_ns, self.high_ns)
+        ]
         beyond = "".join(map(html.paragraph, self.extrapolated))
         return html.table([row], ["p50", "low (90 %)", "high (90 %)"]) + beyond
 
@@ -152,21 +162,17 @@ class CostModel(JsonResult):
         shapes = operators_of(content)
         if not shapes:
             raise ModelError("the model has no operator")
-        total, doubt, words = self.call_ns, 0.0, []
-        for shape in shapes:
-            time, octaves, reason = self._operator(shape)
-            total += time
-            doubt += octaves * time
-            if reason:
-                words.append(reason)
-        total = max(total, _LEAST_NS)
+        told = [self._operator(shape) for shape in shapes]
+        total = max(_LEAST_NS, self.call_ns + sum(time for time, *_ in told))
+        # The times that are in doubt may all be off the same way.
+        least = max(_LEAST_NS, self.call_ns + sum(time / 2.0**octaves for time, octaves, _ in told))
+        most = max(_LEAST_NS, self.call_ns + sum(time * 2.0**octaves for time, octaves, _ in told))
         low, high = self.held_out.range
-        widened = 2.0 ** (doubt / total)
         return LatencyForecast(
             p50_ns=total,
-            low_ns=total * low / widened,
-            high_ns=total * high * widened,
-            extrapolated=tuple(dict.fromkeys(words)),
+            low_ns=least * low,
+            high_ns=most * high,
+            extrapolated=tuple(dict.fromkeys(reason for *_, reason in told if reason)),
         )
 
     def operator_ns(self, shape: OperatorShape) -> float:
@@ -182,16 +188,16 @@ class CostModel(JsonResult):
         if known is None:
             return self._unlike_all(shape)
         if known.beyond(shape):
-            return factor * known.nanoseconds(shape), _DOUBT, f"{shape}: beyond the lengths that were measured"
+            return factor * known.nanoseconds(shape), _DOUBT, f"{shape}: beyond what was measured"
         if shape.groups > 1:
             return factor * known.nanoseconds(shape), _DOUBT, f"{shape}: no convolution in groups was measured"
         return factor * known.nanoseconds(shape), 0.0, ""
 
     def _unlike_all(self, shape: OperatorShape) -> tuple[float, float, str]:
         """Return what `_operator` does, of a kind and dtypes that were never measured."""
-        time = self._any.nanoseconds(shape)
+        time = max(_LEAST_NS, self._any.nanoseconds(shape))
         if not shape.whole:
-            return time, _DOUBT, f"{shape}: what it runs is not known and not counted, the time may be far longer"
+            return time, math.inf, f"{shape}: what it runs is not known and not counted, the time may be far longer"
         if shape.dtypes.startswith("int16") and shape.macs:
             why = f"{shape}: no such operator was measured, and no fast kernel of it exists: it goes by MACs"
             return max(time, _PORTABLE_NS * shape.macs), _PORTABLE_DOUBT, why

@@ -22,7 +22,7 @@ _Floats = NDArray[np.float64]
 _TILES = (8, 16)
 _SWEEPS = 400
 _LENGTHS, _NOISES = (1.0, 2.0, 4.0), (0.01, 0.03, 0.1)
-# A shape is within what was measured where each of its lengths is, by this factor.
+# A shape is within what was measured where each of its lengths is, and its MACs and weights are, by this factor.
 _BEYOND = 1.5
 # How far apart, in octaves, channels that fill their tiles are from those that do not.
 _PARTIAL = 1.0
@@ -37,6 +37,7 @@ class Fit:
       places: float64 [measured, lengths], logarithms of the lengths of what was measured.
       weights: float64 [measured], of the Gaussian process.
       length: over which times become unlike, in octaves.
+      most: MACs and weights of the largest of what was measured.
     """
 
     work: Callable[[OperatorShape], list[float]]
@@ -44,6 +45,7 @@ class Fit:
     places: _Floats
     weights: _Floats
     length: float
+    most: tuple[int, int]
 
     def nanoseconds(self, shape: OperatorShape) -> float:
         """Return the predicted time."""
@@ -54,7 +56,9 @@ class Fit:
         return base * math.exp(float(near @ self.weights))
 
     def beyond(self, shape: OperatorShape) -> bool:
-        """Return whether a length of a shape lies outside of what was measured."""
+        """Return whether a length of a shape, or its work, lies outside of what was measured."""
+        if any(has > _BEYOND * most for has, most in zip((shape.macs, shape.weights), self.most, strict=True)):
+            return True
         place, margin = np.array(_lengths(shape)), math.log2(_BEYOND)
         low, high = self.places.min(axis=0) - margin, self.places.max(axis=0) + margin
         return bool(np.any(place < low) or np.any(place > high))
@@ -72,13 +76,17 @@ def fit(shapes: Sequence[OperatorShape], times_ns: Sequence[float]) -> Fit:
     places = np.array([_lengths(shape) for shape in shapes])
     left = np.log(times) - np.log(np.array([_work(shape) for shape in shapes]) @ costs)
     weights, length = _smooth(places, left)
-    return Fit(_work, costs, places, weights, length)
+    return Fit(_work, costs, places, weights, length, _most(shapes))
 
 
 def fit_any(shapes: Sequence[OperatorShape], times_ns: Sequence[float]) -> Fit:
     """Return the fit for operators of kinds that were never measured: by MACs and bytes alone."""
     costs = nonnegative(np.array([_plain_work(shape) for shape in shapes]), np.asarray(times_ns, np.float64))
-    return Fit(_plain_work, costs, np.array([_lengths(shape) for shape in shapes]), np.zeros(0), 1.0)
+    return Fit(_plain_work, costs, np.array([_lengths(shape) for shape in shapes]), np.zeros(0), 1.0, _most(shapes))
+
+
+def _most(shapes: Sequence[OperatorShape]) -> tuple[int, int]:
+    return max(shape.macs for shape in shapes), max(shape.weights for shape in shapes)
 
 
 def nonnegative(work: _Floats, times: _Floats, *, prior: _Floats | None = None, weight: float = 0.0) -> _Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,13 +117,14 @@ def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | N
         held=download["low"] - 0.5 <= entry["gzip_bytes"] <= download["high"] + 0.5,
     )
     if p50_ns is not None:
-        ends = {"value": latency["p50_ns"], "low": latency["low_ns"], "high": latency["high_ns"]}
+        high_ns = math.inf if latency["high_ns"] is None else latency["high_ns"]
+        ends = {"value": latency["p50_ns"], "low": latency["low_ns"], "high": high_ns}
         yield Forecasted(
             variant=name,
             what="p50",
             forecast=_interval(ends, 1000, "us"),
             outcome=f"{p50_ns / 1000:,.1f} us",
-            held=latency["low_ns"] <= p50_ns <= latency["high_ns"],
+            held=latency["low_ns"] <= p50_ns <= high_ns,
         )
     loss, validation = row["loss"], entry["validation"]
     if loss is not None and validation is not None and validation["unit"] == "%":
@@ -137,4 +139,6 @@ def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | N
 
 def _interval(ends: Mapping[str, float], unit: float, name: str) -> str:
     value, low, high = (ends[end] / unit for end in ("value", "low", "high"))
-    return f"{value:,.1f} {name}" if low == high else f"{value:,.1f} {name} ({low:,.1f} to {high:,.1f})"
+    if low == high:
+        return f"{value:,.1f} {name}"
+    return f"{value:,.1f} {name} ({low:,.1f} {f'to {high:,.1f}' if math.isfinite(high) else 'or more'})"
