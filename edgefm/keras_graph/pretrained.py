@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ def take_over(model: Any, stored: Sequence[StoredLayer], *, source: str) -> tupl
     Raises:
       ModelError: the file holds none of the layers, lacks one within the backbone, or holds one of other shapes.
     """
-    layers = [layer for layer in model._flatten_layers(include_self=False) if own_weights(layer)]
+    layers = [layer for layer in dict.fromkeys(_in_order(model)) if own_weights(layer)]
     backbone = layers[:-1]
     held: dict[str, StoredLayer] = {}
     for entry in stored:
@@ -65,6 +65,13 @@ def take_over(model: Any, stored: Sequence[StoredLayer], *, source: str) -> tupl
         for weight, array in zip(own_weights(layer), held[_plain(layer.name)].arrays, strict=True):
             weight.assign(array)
     return tuple(str(layer.name) for layer in taken)
+
+
+def _in_order(layer: Any) -> Iterator[Any]:
+    """Yield the layers within a layer or a model; Keras's own list has those of nested models in reverse."""
+    for part in layer._layers:
+        yield part
+        yield from _in_order(part)
 
 
 def own_weights(layer: Any) -> list[Any]:

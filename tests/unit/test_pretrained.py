@@ -49,6 +49,27 @@ def test_file_of_keras_2_without_a_head_fits(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("nested_head", [False, True], ids=["all nested", "a nested head"])
+def test_head_of_a_nested_model_is_its_last_layer(nested_head: bool, tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    def made(classes: int) -> Any:
+        backbone = [layers.Conv2D(4, 3, name="first"), layers.Conv2D(5, 3, name="second"), layers.Flatten()]
+        head = [layers.Dense(6, name="hidden"), layers.Dense(classes, name="answer")]
+        parts = [*backbone, keras.Sequential(head)] if nested_head else [keras.Sequential([*backbone, *head])]
+        return keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), *parts])
+
+    given, new = made(7), made(3)
+    given.save(tmp_path / "given.keras")
+    answer = [weight.numpy() for weight in new.weights][-2:]
+    assert take_over(new, read_weights(tmp_path / "given.keras"), source="it") == ("first", "second", "hidden")
+    for mine, theirs in zip(new.weights[:-2], given.weights[:-2], strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    for mine, before in zip(new.weights[-2:], answer, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), before)
+
+
 def test_weights_within_a_nested_model_are_taken_over(tmp_path: Path) -> None:
     import keras
 
