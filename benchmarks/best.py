@@ -270,7 +270,7 @@ def _measure(record: dict[str, Any], options: Options) -> None:
     latency = json.loads(out.read_text(encoding="utf-8"))
     for name, entry in files.items():
         latency["models"][name]["sha256"] = entry["sha256"]
-    record["latency"] = latency
+    best_record.add_latency(record, latency)
     best_record.write(record, options.record)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.best_rows import Row
-from benchmarks.recorded import RESULTS
+from benchmarks.recorded import RESULTS, processor
 from edgefm.core import artefacts, runs
 from edgefm.core.documents import read_json
 from edgefm.core.environment import environment
@@ -73,6 +73,20 @@ def add(record: dict[str, Any], row: Row, entry: Mapping[str, Any]) -> None:
     known = record["rows"].setdefault(row.name, {}).setdefault("entries", [])
     others = [one for one in known if one["seed"] != entry["seed"]]
     known[:] = sorted([*others, dict(entry)], key=lambda one: one["seed"])
+
+
+def add_latency(record: dict[str, Any], latency: Mapping[str, Any]) -> None:
+    """Take the latencies of a benchmark; those of other files that rows still have stay, if the processors are alike.
+
+    A ratio is over the document's network in the benchmark that it comes from.
+    """
+    known, models = record["latency"], dict(latency["models"])
+    if known is not None and processor(known["environment"]) == processor(latency["environment"]):
+        current = {entry.get("sha256") for row in record["rows"].values() for entry in row.get("entries", ())}
+        for name, one in known["models"].items():
+            if name not in models and one.get("sha256") in current:
+                models[name] = {"created": known["created"], **one}
+    record["latency"] = {**latency, "models": models}
 
 
 def of_longest(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -257,3 +257,24 @@ def test_row_without_a_record_names_the_best_recorded_model_that_keeps_its_limit
     told = "half_million: not recorded yet; of the recorded models that keep its limits `enhanced_cnn`, best recipe is"
     assert f"{told} the best, with 94.40 %." in page and "tiny: not recorded yet; of the recorded" in page
     assert "teacher: not recorded yet. " in page  # it is measured in floating point, they are not
+
+
+def test_latencies_of_files_that_rows_still_have_stay_if_the_processors_are_alike() -> None:
+    def measured(name: str, ratio: float, created: str, cpu: str = "A") -> dict[str, Any]:
+        one = {"ratio": {"value": ratio}, "sha256": f"{name}0", "disturbed": False}
+        return {"created": created, "environment": {"cpu": cpu}, "models": {"document_float32": {}, name: one}}
+
+    value = record(fastest=[entry("fastest", 0, 0.94)], small=[entry("small", 0, 0.93)])
+    best_record.add_latency(value, measured("fastest", 0.2, "monday"))
+    best_record.add_latency(value, measured("small", 0.3, "tuesday"))
+    kept = value["latency"]["models"]
+    assert kept["fastest"] == {"created": "monday", "ratio": {"value": 0.2}, "sha256": "fastest0", "disturbed": False}
+    assert kept["small"]["ratio"] == {"value": 0.3} and value["latency"]["created"] == "tuesday"
+    page = best_page.page(value)
+    assert "0.200 x" in line_of(page, "strided_cnn") and "0.300 x" in line_of(page, "small_residual")
+
+    value["rows"]["fastest"]["entries"] = [entry("fastest", 0, 0.95, sha256="of a later training")]
+    best_record.add_latency(value, measured("small", 0.31, "wednesday"))
+    assert "fastest" not in value["latency"]["models"]
+    best_record.add_latency(value, measured("fastest", 0.4, "thursday", cpu="B"))
+    assert set(value["latency"]["models"]) == {"document_float32", "fastest"}
