@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from edgefm.core.documents import check_schema
 from edgefm.core.errors import RunError
+from edgefm.jobs.forecast.result import SCHEMA
 from edgefm.report.content import forecast
 from tests.fixtures.forecasts import FORECAST
 
@@ -32,13 +34,13 @@ RECORD: dict[str, Any] = {
         {
             "name": "int8_w8a8",
             "sha256": "2" * 64,
-            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 1}},
             "latency_ns": {"p50": {"value": 21_500.0}},
         },
         {
             "name": "another",
             "sha256": "3" * 64,
-            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 1}},
             "latency_ns": None,
         },
     ],
@@ -64,14 +66,36 @@ def test_time_of_another_machine_and_forecast_of_another_model_are_left_out() ->
 
 
 @pytest.mark.parametrize(
+    ("forecast_on", "measured_on", "same"),
+    [
+        (["avx2", "avx512_vnni"], ["avx512_vnni", "avx2"], True),
+        (["avx2", "avx512_vnni"], ["avx2"], False),
+        (None, ["avx2"], True),  # an older forecast does not tell
+        (["avx2"], None, True),  # nor does an older record
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_instructions(
+    forecast_on: list[str] | None, measured_on: list[str] | None, same: bool
+) -> None:
+    told, record = copy.deepcopy(FORECAST), copy.deepcopy(RECORD)
+    if forecast_on is not None:
+        told["cost_model"]["cpu_features"] = forecast_on
+    if measured_on is not None:
+        record["environment"]["cpu_features"] = measured_on
+    check_schema(told, SCHEMA, where="the forecast", error=RunError, hint="")
+    assert ("p50" in _held(forecast.figures(told, DESCRIBED, record))) is same
+
+
+@pytest.mark.parametrize(
     "changes",
     [
-        {"runtime": {"name": "litert", "options": {"kernels": None, "threads": 4}}},
-        {"runtime": {"name": "litert", "options": {"kernels": "builtin", "threads": 1}}},
-        {"runtime": {"name": "openvino", "options": {"kernels": None, "threads": 1}}},
+        {"runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 4}}},
+        {"runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": "builtin", "threads": 1}}},
+        {"runtime": {"name": "litert", "version": "2.4.0", "options": {"kernels": None, "threads": 1}}},
+        {"runtime": {"name": "openvino", "version": "2.3.0", "options": {"kernels": None, "threads": 1}}},
         {"sha256": "4" * 64},
     ],
-    ids=["threads", "kernels", "runtime", "an older file"],
+    ids=["threads", "kernels", "version", "runtime", "an older file"],
 )
 def test_time_that_was_measured_otherwise_is_no_outcome(changes: dict[str, Any]) -> None:
     record = copy.deepcopy(RECORD)

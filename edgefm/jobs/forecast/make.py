@@ -204,6 +204,7 @@ def _about(model: CostModel) -> dict[str, Any]:
         "runtime": model.runtime,
         "version": model.version,
         "cpu": model.environment.get("cpu", "an unknown processor"),
+        "cpu_features": list(model.environment.get("cpu_features") or ()),
         "created": model.created,
         "median": held_out.median,
         "p90": held_out.p90,

@@ -107,8 +107,8 @@ class ForecastResult(JsonResult):
       variants: a row each, in the order of the recipe.
       skipped: variants that the model or its data cannot give, with the reason.
       quality: name, unit and value of the measure of quality; None without data.
-      cost_model: whose times they are: runtime, version, cpu, created, and the median, p90 and number of its held-out
-        networks' errors.
+      cost_model: whose times they are: runtime, version, cpu, cpu_features, created, and the median, p90 and number of
+        its held-out networks' errors.
       notes: what a reader must know.
     """
 

@@ -85,7 +85,7 @@ def summary(forecasted: list[Forecasted]) -> str:
 def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict[tuple[str, str], float | None]:
     """Return the measured p50 by name and sha256, where it was measured as forecast: there, so, on one thread."""
     about = told["cost_model"]
-    if record is None or not record["target"]["latency"] or record["environment"].get("cpu") != about["cpu"]:
+    if record is None or not record["target"]["latency"] or not _same_processor(record["environment"], about):
         return {}
     name, _, kernels = about["runtime"].partition(":")
     return {
@@ -93,9 +93,16 @@ def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict
         for model in record["models"]
         if model.get("latency_ns")
         and model["runtime"]["name"] == name
+        and model["runtime"]["version"] == about["version"]
         and model["runtime"]["options"].get("threads", 1) == 1
         and (model["runtime"]["options"].get("kernels") or "") == kernels
     }
+
+
+def _same_processor(environment: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Return whether a record and a forecast are of one processor, whose instructions older files do not tell."""
+    features, known = environment.get("cpu_features"), about.get("cpu_features")
+    return environment.get("cpu") == about["cpu"] and (not features or not known or set(features) == set(known))
 
 
 def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | None) -> Iterator[Forecasted]:
