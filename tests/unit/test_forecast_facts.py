@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from edgefm.core.environment import environment, versions
 from edgefm.jobs.forecast import make
 from edgefm.jobs.forecast.reasons import notes
-from edgefm.jobs.forecast.result import Interval, VariantForecast, cells
+from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast, cells
 from edgefm.recipes import variant_named
 from tests.fixtures.forecasts import FORECAST, small_cost_model
 
@@ -111,3 +112,39 @@ def test_slimming_that_removes_hardly_anything_is_said() -> None:
 def test_small_losses_of_an_error_are_not_rounded_away(loss: Interval | None, words: str) -> None:
     row = {**FORECAST["variants"][0], "loss": None if loss is None else asdict(loss)}
     assert cells(VariantForecast.from_json(row))[6] == words
+
+
+def _told(created: str, *names: str, **changes: Any) -> ForecastResult:
+    rows = [{**FORECAST["variants"][0], "variant": name, "created": created} for name in names]
+    return ForecastResult.from_json({**copy.deepcopy(FORECAST), "created": created, "variants": rows, **changes})
+
+
+def test_forecast_of_one_variant_keeps_what_was_told_of_the_others() -> None:
+    first = _told("2026-11-30T10:00:00+00:00", "float16", "int8_w8a8", "qat_int8", skipped=[])
+    again = _told("2026-11-30T11:00:00+00:00", "int8_w8a8", "int16x8")
+    slower = replace(again["int8_w8a8"], of_float32=0.9)
+    lost = {"qat_int8": "it trains, and no data were given"}
+    both = replace(again, variants=(slower, again["int16x8"]), skipped=lost).with_earlier(first)
+    assert both.variants == (first["float16"], slower, again["int16x8"]) and both.skipped == lost
+    # What is told again as it was had been told before.
+    assert again.with_earlier(first)["int8_w8a8"].created == first.created
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {**FORECAST["model"], "sha256": "1" * 64}},
+        {"quality": {**FORECAST["quality"], "samples": 50}},
+        {"cost_model": {**FORECAST["cost_model"], "version": "2.4.0"}},
+        {"cost_model": {**FORECAST["cost_model"], "cpu_features": ["avx2"]}},
+    ],
+)
+def test_forecast_of_another_model_data_or_machine_replaces_the_earlier_one(changes: dict[str, Any]) -> None:
+    other = _told("2026-11-30T11:00:00+00:00", "float16", **changes)
+    assert other.with_earlier(_told("2026-11-30T10:00:00+00:00", "int8_w8a8")) == other
+
+
+def test_forecast_of_an_older_edgefm_is_read() -> None:
+    older = copy.deepcopy(FORECAST)
+    del older["variants"][0]["created"]
+    assert ForecastResult.from_json(older)["int8_w8a8"].created == FORECAST["created"]

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgefm.core.artefacts import Artefact
 from edgefm.core.documents import check_schema
 from edgefm.core.errors import RunError
+from edgefm.core.runs import Step
 from edgefm.jobs.forecast.result import SCHEMA
 from edgefm.report.content import forecast
 from tests.fixtures.forecasts import FORECAST
@@ -107,6 +109,27 @@ def test_time_that_was_measured_otherwise_is_no_outcome(changes: dict[str, Any])
 def test_time_of_an_emulator_on_this_machine_is_no_outcome() -> None:
     emulated = {**RECORD, "target": {"name": "qemu-aarch64", "mode": "simulated", "latency": False}}
     assert "p50" not in _held(forecast.figures(FORECAST, DESCRIBED, emulated))
+
+
+@pytest.mark.parametrize(
+    ("row_created", "held"),
+    [("2026-11-30T11:00:00+00:00", True), ("2026-11-30T13:00:00+00:00", False), (None, False)],
+)
+def test_what_was_forecast_after_its_file_had_been_made_is_left_out(row_created: str | None, held: bool) -> None:
+    """The file was made at 12:00 and written again, unchanged, at 15:00; an older forecast has one time for all."""
+    told = copy.deepcopy(FORECAST)
+    told["created"], told["variants"][0]["created"] = "2026-11-30T14:00:00+00:00", row_created
+    if row_created is None:
+        del told["variants"][0]["created"]
+    file = Artefact(path="a.tflite", format="tflite", sha256="2" * 64, size_bytes=1, produced_by="01-quantize")
+    of_files: dict[str, Any] = {"kind": "quantize", "key": "", "seconds": 1.0, "recipe": {}, "inputs": {}}
+    steps = [
+        Step(name=name, created=f"2026-11-30T{hour}:00:00+00:00", outputs=(file,), **of_files)
+        for name, hour in (("01-quantize", 12), ("02-quantize", 15))
+    ]
+    kept, late = forecast.in_time(told, DESCRIBED, steps)
+    assert late == ([] if held else ["int8_w8a8"])
+    assert bool(forecast.figures(kept, DESCRIBED, RECORD)) is held
 
 
 def test_damaged_forecast_is_said(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core.arguments import PathLike, as_path, check_type
-from edgefm.core.errors import RecipeError
+from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import source_in_memory
 from edgefm.jobs.forecast.result import FILE_NAME, ForecastResult, Interval, VariantForecast
@@ -107,7 +107,10 @@ def forecast_run(
     data_dir: Path | None,
     progress: Progress,
 ) -> ForecastResult:
-    """Return what each variant of a run's model will be like, and write it into the run's folder; see `forecast`."""
+    """Return what each variant of a run's model will be like, and write it into the run's folder; see `forecast`.
+
+    What forecast.json holds of other variants of the model stays in it.
+    """
     from edgefm.data.source import data_source_of, dataset_of
     from edgefm.jobs.forecast.make import forecast_source
     from edgefm.quantization.feasibility import for_data
@@ -120,8 +123,19 @@ def forecast_run(
     source = open_source(directory, recipe=recipe, dataset=dataset, progress=progress)
     model = known or kept_cost_model(runtime, progress)
     result = forecast_source(source, recipe, model=model, progress=progress)
-    result.save(directory.path / FILE_NAME)
+    path = directory.path / FILE_NAME
+    _with_earlier(result, path).save(path)
     return result
+
+
+def _with_earlier(result: ForecastResult, path: Path) -> ForecastResult:
+    """Return a forecast with what a file holds of other variants; one that cannot be read holds nothing."""
+    if not path.exists():
+        return result
+    try:
+        return result.with_earlier(ForecastResult.open(path))
+    except RunError:
+        return result
 
 
 def given_cost_model(cost_model: CostModel | PathLike | None, *, target: str, runtime: str) -> CostModel | None:

@@ -69,6 +69,7 @@ def forecast_source(
         useless = any(one["code"] in _USELESS for one in given)
         train = 0 if source.task is None else len(source.task.dataset.train)
         reference = _facts(files, entries[_REFERENCE], model)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
         rows = []
         for place, (name, variant) in enumerate(asked.items()):
             if name in entries:
@@ -76,11 +77,11 @@ def forecast_source(
                 path = files / entries[name]["file"]
                 before = _untrained(entries[name], compared=report["parity"]["images"], training_samples=train)
                 loss = _loss(variant, before, entries[name]["validation"], useless=useless)
-                rows.append(_row(variant, entries[name], path, reference, model, before, loss, arena=arena))
+                rows.append(_row(variant, entries[name], path, reference, model, before, loss, created, arena=arena))
         progress.step("forecast", len(asked), len(asked))
     return ForecastResult(
         model={"name": source.name, "file": source.file, "sha256": source.sha256},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=created,
         variants=tuple(rows),
         skipped={name: why for name, why in skipped.items() if name in asked},
         quality=_quality(report["given"]),
@@ -142,6 +143,7 @@ def _row(
     model: CostModel,
     untrained: Untrained,
     loss: tuple[Interval | None, str | None],
+    created: str,
     *,
     arena: bool,
 ) -> VariantForecast:
@@ -173,6 +175,7 @@ def _row(
                 environment=model.environment,
             )
         ),
+        created=created,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class VariantForecast:
       untrained_loss: measured before any training; None where it was not measured.
       untrained_gzip_bytes: of the file before any training.
       notes: what the variant does not buy, and why.
+      created: UTC, ISO 8601.
     """
 
     variant: str
@@ -77,6 +78,7 @@ class VariantForecast:
     untrained_loss: float | None
     untrained_gzip_bytes: int
     notes: tuple[str, ...]
+    created: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
@@ -103,7 +105,7 @@ class ForecastResult(JsonResult):
 
     Attributes:
       model: name and sha256 of the given model.
-      created: UTC, ISO 8601.
+      created: UTC, ISO 8601; rows that an earlier forecast told have their own.
       variants: a row each, in the order of the recipe.
       skipped: variants that the model or its data cannot give, with the reason.
       quality: name, unit and value of the measure of quality; None without data.
@@ -127,6 +129,27 @@ class ForecastResult(JsonResult):
                 return row
         reason = f" was left out: {self.skipped[name]}" if name in self.skipped else ""
         raise KeyError(f"{name!r}{reason}; the variants are {', '.join(row.variant for row in self.variants)}")
+
+    def with_earlier(self, earlier: ForecastResult) -> ForecastResult:
+        """Return this forecast with what an earlier one told of other variants.
+
+        A row that is told again as it was keeps the time when it was first told. An earlier forecast of another model,
+        of other data, or of another processor or runtime, adds nothing.
+        """
+        if self._about() != earlier._about():
+            return self
+        rows = {row.variant: row for row in earlier.variants if row.variant not in self.skipped}
+        for row in self.variants:
+            before = rows.get(row.variant)
+            rows[row.variant] = before if before and replace(before, created=row.created) == row else row
+        skipped = {name: why for name, why in {**earlier.skipped, **self.skipped}.items() if name not in rows}
+        return replace(self, variants=tuple(rows.values()), skipped=skipped)
+
+    def _about(self) -> list[Any]:
+        """Return what two forecasts must have in common, for their rows to stand in one."""
+        where = [self.cost_model.get(name) for name in ("runtime", "version", "cpu", "cpu_features")]
+        data = [(self.quality or {}).get(name) for name in ("name", "samples")]
+        return [self.model["sha256"], *where, *data]
 
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as a JSON object; schema forecast-1."""
@@ -153,7 +176,10 @@ class ForecastResult(JsonResult):
         return cls(
             model=value["model"],
             created=value["created"],
-            variants=tuple(map(VariantForecast.from_json, value["variants"])),
+            variants=tuple(
+                VariantForecast.from_json({"created": value["created"], **row})  # older files have one for all rows
+                for row in value["variants"]
+            ),
             skipped={entry["variant"]: entry["reason"] for entry in value["skipped"]},
             quality=value["quality"],
             cost_model=value["cost_model"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefm.core.documents import read_versioned
 from edgefm.core.errors import RunError
+from edgefm.core.runs import Step
 
 FILE_NAME = "forecast.json"
 _VERSION, _SCHEMA = 1, "forecast-1"
@@ -49,6 +50,31 @@ def read(folder: Path) -> Mapping[str, Any] | None:
         return None
     hint = "Forecast again, or remove it."
     return read_versioned(path, what="forecast", newest=_VERSION, schema=_SCHEMA, error=RunError, hint=hint)
+
+
+def in_time(
+    told: Mapping[str, Any] | None, described: Mapping[str, Any] | None, steps: Sequence[Step]
+) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """Return a forecast without what was told after the file had been made, and the variants of that.
+
+    Args:
+      told: the content of forecast.json.
+      described: the content of quantize.json.
+      steps: of the run, oldest first.
+    """
+    if told is None or described is None:
+        return told, []
+    made: dict[str, str] = {}
+    for step in steps:
+        for output in step.outputs:
+            made.setdefault(output.sha256, step.created)
+    files = {entry["variant"]: made.get(entry["sha256"]) for entry in described["variants"]}
+    late = [
+        row["variant"]
+        for row in told["variants"]
+        if (first := files.get(row["variant"])) and row.get("created", told["created"]) > first
+    ]
+    return {**told, "variants": [row for row in told["variants"] if row["variant"] not in late]}, late
 
 
 def figures(
