@@ -19,6 +19,7 @@ from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
 from edgefm.jobs.forecast.recorded import Outcome
+from edgefm.profiling.cost_model import kept
 from edgefm.profiling.cost_model.model import CostModelError
 from edgefm.recipes import PostTraining, Slim, Variant, variant_named
 from tests.fixtures.forecasts import small_cost_model
@@ -103,9 +104,12 @@ def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None
     assert "no data were given" in told.skipped["qat_int8"]
 
 
-def test_what_cannot_be_made_alone_is_an_error() -> None:
+def test_what_cannot_be_made_alone_is_an_error_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    monkeypatch.setattr(kept, "of_this_machine", lambda runtime, progress: measured.append(runtime))
     with pytest.raises(DataError, match="'qat_int8' trains, and no data were given"):
-        edgefm.forecast(_network(), "qat_int8", cost_model=small_cost_model(), progress=False)
+        edgefm.forecast(_network(), "qat_int8", progress=False)
+    assert not measured
 
 
 @pytest.mark.parametrize(

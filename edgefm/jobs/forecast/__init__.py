@@ -95,7 +95,9 @@ def forecast(
             progress=receiver,
         )
         recipe = for_data(recipe, few, source.task.dataset if source.task else None, progress=receiver)
-        return forecast_source(source, recipe, model=known or kept_cost_model(runtime, receiver), progress=receiver)
+        return forecast_source(
+            source, recipe, cost_model=lambda: known or kept_cost_model(runtime, receiver), progress=receiver
+        )
 
 
 def forecast_run(
@@ -121,8 +123,9 @@ def forecast_run(
     dataset = dataset_of(directory, data_dir=data_dir, progress=progress) if has_data else None
     recipe = for_data(recipe, quick_like(recipe) if variants is None else None, dataset, progress=progress)
     source = open_source(directory, recipe=recipe, dataset=dataset, progress=progress)
-    model = known or kept_cost_model(runtime, progress)
-    result = forecast_source(source, recipe, model=model, progress=progress)
+    result = forecast_source(
+        source, recipe, cost_model=lambda: known or kept_cost_model(runtime, progress), progress=progress
+    )
     path = directory.path / FILE_NAME
     _with_earlier(result, path).save(path)
     return result

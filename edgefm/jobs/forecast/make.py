@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,14 +35,14 @@ _USELESS = ("chance_level", "constant_output")
 
 
 def forecast_source(
-    source: Any, recipe: Quantization, *, model: CostModel, arena: bool = True, progress: Progress
+    source: Any, recipe: Quantization, *, cost_model: Callable[[], CostModel], arena: bool = True, progress: Progress
 ) -> ForecastResult:
     """Return what each variant of a source will be like.
 
     Args:
       source: an `edgefm.quantization.source.Source`.
       recipe: its variants, with their training, which is left out here.
-      model: predicts times.
+      cost_model: returns what predicts times; it may have to be measured, which is done once the files are made.
       arena: load each file in TensorFlow Lite Micro, for its arena.
       progress: receives progress.
     Raises:
@@ -68,6 +68,7 @@ def forecast_source(
         given = [one for one in report["findings"] if one["where"] == GIVEN_MODEL]
         useless = any(one["code"] in _USELESS for one in given)
         train = 0 if source.task is None else len(source.task.dataset.train)
+        model = cost_model()
         reference = _facts(files, entries[_REFERENCE], model)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         rows = []
@@ -240,7 +241,10 @@ def _notes(model: CostModel) -> list[str]:
     from edgefm.core.environment import environment
 
     here = environment()
-    found = [f"the cost model was disturbed when it was built: {reason}" for reason in model.disturbed]
+    found = [
+        f"the cost model was disturbed when it was built: {reason}; build it again on a quiet machine"
+        for reason in model.disturbed
+    ]
     if machine(model.environment) != machine(here):
         cpu = model.environment.get("cpu", "an unknown processor")
         found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
