@@ -92,6 +92,13 @@ def test_times_of_another_version_of_the_runtime_are_said_to_be_so() -> None:
     assert note == f"times are those of litert 1.0.1; {versions()['ai-edge-litert']} is installed here: build it again"
 
 
+def test_fewer_usable_cores_are_no_other_machine() -> None:
+    here = environment()
+    assert make._notes(small_cost_model(environment={**here, "cores": here["cores"] + 2})) == []
+    (note,) = make._notes(small_cost_model(environment={**here, "cpu_features": ["sve"]}))
+    assert "not of this one" in note
+
+
 def test_slimming_that_removes_hardly_anything_is_said() -> None:
     facts = {"size_bytes": 900, "p50_ns": 990.0, "float32": {"size_bytes": 1000, "p50_ns": 1000.0}}
     slim = replace(variant_named("slim50_int8_w8a8"), name="slim")

@@ -109,5 +109,8 @@ def kept_at(runtime: str = "litert") -> Path:
 
 
 def machine(described: Mapping[str, Any]) -> list[Any]:
-    """Return what a recorded environment says of the processor, by which machines are told apart."""
-    return [described.get("cpu"), sorted(described.get("cpu_features") or ()), described.get("cores")]
+    """Return what a recorded environment says of the processor, by which machines are told apart.
+
+    Not how many cores a process may use: times are those of one thread.
+    """
+    return [described.get("cpu"), sorted(described.get("cpu_features") or ())]
