@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,6 +29,7 @@ from edgefm.profiling.cost_model.model import CostModelError, MeasuredOperator
 from edgefm.profiling.cost_model.networks import draw
 from edgefm.profiling.cost_model.regression import fit, nonnegative
 from edgefm.profiling.cost_model.shapes import OperatorShape, operators_of
+from edgefm.runtimes.probe import Probed
 from tests.fixtures import tiny_models
 from tests.fixtures.notes import Notes
 
@@ -388,3 +390,16 @@ def test_cost_model_of_this_machine_is_built_anew_for_later_forecasts(
     assert kept.of_this_machine() == quiet
     assert run(lambda: cli.main(["cost-model", "--target", "ssh://pi@board"], standalone_mode=False)) == 2
     assert "no file was given for the cost model of ssh://pi@board" in capsys.readouterr().err
+
+
+def test_another_version_of_a_runtime_has_a_cost_model_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in another Python, whose packages this one does not know, and of a runtime of another package."""
+    here = kept.kept_at("litert")
+    monkeypatch.setattr("edgefm.runtimes.litert.version", lambda: "99.0")
+    assert kept.kept_at("litert") != here
+    monkeypatch.setenv("EDGEFM_PYTHON_TFLITE_RUNTIME", sys.executable)
+    paths = []
+    for version in ("2.14.0", "2.15.0"):
+        monkeypatch.setattr(kept, "probed_by", lambda *_, told=version: Probed(version=told))
+        paths.append(kept.kept_at("tflite-runtime"))
+    assert paths[0] != paths[1]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from edgefm import runtimes
 from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress, StepsOnly
@@ -19,11 +18,10 @@ from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
 from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast
 from edgefm.profiling.cost_model import CostModel
-from edgefm.profiling.cost_model.kept import machine
+from edgefm.profiling.cost_model.kept import machine, version_here
 from edgefm.recipes import Quantization, Variant, variant_named
 
 _REFERENCE = "float32"
-_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro"}
 _NO_DATA = "no data were given: the loss cannot be measured"
 _NO_RUN = "no recorded run has these passes"
 _AT_CHANCE = "the given model's answers are not better than chance: what training makes of it is not known"
@@ -240,21 +238,14 @@ def _zero_biases(model: Any) -> list[str]:
 def _notes(model: CostModel) -> list[str]:
     from edgefm.core.environment import environment
 
-    here = environment()
     found = [
         f"the cost model was disturbed when it was built: {reason}; build it again on a quiet machine"
         for reason in model.disturbed
     ]
-    if machine(model.environment) != machine(here):
+    if machine(model.environment) != machine(environment()):
         cpu = model.environment.get("cpu", "an unknown processor")
         found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
-    elif (then := _installed(model.runtime, model.environment)) != (now := _installed(model.runtime, here)) and then:
-        found.append(f"times are those of {model.runtime} {then}; {now or 'none'} is installed here: build it again")
+    elif (now := version_here(model.runtime)) != model.version:
+        what = f"{model.runtime} {model.version}"
+        found.append(f"times are those of {what}; {now or 'none'} is installed here: build it again")
     return found
-
-
-def _installed(runtime: str, environment: Mapping[str, Any]) -> str | None:
-    """Return the version of a runtime's package that a recorded environment has; None where it does not say."""
-    name = runtimes.split(runtime)[0]
-    version = (environment.get("versions") or {}).get(_PACKAGES.get(name, name))
-    return None if version is None else str(version)

@@ -12,14 +12,12 @@ from filelock import FileLock, Timeout
 from edgefm import runtimes
 from edgefm.core import artefacts
 from edgefm.core.cache import cache_folder
-from edgefm.core.environment import environment, versions
+from edgefm.core.environment import environment, version
 from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling.cost_model.build import build
 from edgefm.profiling.cost_model.model import KIND, VERSION, CostModel, CostModelError
-
-# What decides the times; a new Keras changes none.
-_DECIDING = ("edgefm", "ai-edge-litert", "tflite-runtime", "tflite-micro", "openvino", "onnxruntime")
+from edgefm.targets.probing import probed_by
 
 
 def of_this_machine(*, runtime: str = "litert", progress: Progress = SILENT) -> CostModel:
@@ -96,16 +94,30 @@ def _alone(path: Path, progress: Progress) -> Iterator[None]:
 
 def kept_at(runtime: str = "litert") -> Path:
     """Return where the cost model of a runtime on this machine lies, or will lie."""
-    runtimes.module_of(runtime)
     what = {
         "kind": KIND,
         "version": VERSION,
         "runtime": runtime,
         "python": str(runtimes.interpreter_of(runtime) or ""),
         "machine": machine(environment()),
-        "versions": {name: number for name, number in versions().items() if name in _DECIDING},
+        "versions": [version("edgefm"), version_here(runtime)],
     }
     return cache_folder() / "cost-models" / f"{artefacts.sha256_json(what)[:16]}.json"
+
+
+def version_here(runtime: str) -> str | None:
+    """Return the version of a runtime in the Python that its workers run under; None where it does not tell.
+
+    Raises:
+      RecipeError: an unknown runtime, or a variable that names no Python.
+    """
+    module, python = runtimes.module_of(runtime), runtimes.interpreter_of(runtime)
+    if python is not None:
+        return probed_by(module, python).version
+    try:
+        return runtimes.import_runtime(module).version()
+    except Exception:  # it is not installed; or another package's code, which may fail with anything
+        return None
 
 
 def machine(described: Mapping[str, Any]) -> list[Any]:
