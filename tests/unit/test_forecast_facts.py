@@ -13,7 +13,7 @@ import pytest
 from edgefm.core.environment import environment
 from edgefm.jobs.forecast import make
 from edgefm.jobs.forecast.reasons import notes
-from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast, cells
+from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast, cells, remarks
 from edgefm.recipes import variant_named
 from tests.fixtures.forecasts import FORECAST, small_cost_model
 
@@ -103,15 +103,16 @@ def test_slimming_that_removes_hardly_anything_is_said() -> None:
     facts = {"size_bytes": 900, "p50_ns": 990.0, "float32": {"size_bytes": 1000, "p50_ns": 1000.0}}
     slim = replace(variant_named("slim50_int8_w8a8"), name="slim")
     told = notes(slim, macs=995, given_macs=1000, environment={}, **facts)  # type: ignore[arg-type]  # mixed values
-    assert any("hardly any channels leave the model" in note for note in told)
+    assert any("removing channels saves hardly any multiply-accumulates" in note for note in told)
     fewer = notes(slim, macs=500, given_macs=1000, environment={}, **facts)  # type: ignore[arg-type]  # mixed values
-    assert not any("leave" in note for note in fewer)
+    assert not any("removing" in note for note in fewer)
 
 
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
         (Interval(value=-0.00076, low=-0.00076, high=-0.00076, why=""), "-0.00076"),
+        (Interval(value=0.3, low=0.3, high=0.3, why="", bounded=False), "+0.30 (interval not known)"),
         (Interval(value=0.4, low=0.04, high=0.76, why=""), "+0.40 (+0.04 to +0.76)"),
         (None, "not known"),
     ],
@@ -155,3 +156,17 @@ def test_forecast_of_an_older_edgefm_is_read() -> None:
     older = copy.deepcopy(FORECAST)
     del older["variants"][0]["created"]
     assert ForecastResult.from_json(older)["int8_w8a8"].created == FORECAST["created"]
+
+
+def test_why_a_loss_is_so_uncertain_stands_below_the_table() -> None:
+    told = _told("2026-11-30T10:00:00+00:00", "int8_w8a8", "float16")
+    few = "300 training samples are few: they may bring nothing back"
+    rows = tuple(replace(row, loss=Interval(value=1, low=0, high=9, why=few)) for row in told.variants)
+    result = replace(told, variants=rows, notes=("the data are few",))
+    assert remarks(result) == [
+        "int8_w8a8, float16: int8 is not faster",
+        f"int8_w8a8, float16: loss: {few}",
+        "left out: qat_int8: it trains, and no data were given",
+        "note: the data are few",
+    ]
+    assert all(f"<p>{remark}</p>" in result._repr_html_() for remark in remarks(result))

@@ -17,6 +17,7 @@ FILE_NAME = "forecast.json"
 _TWO_DECIMALS = 0.1
 # What float32 sums in another order differ by.
 _ROUNDING = 1e-6
+HEADERS = ("variant", "size", "download", "MACs", "p50 (90 %)", "of float32", "loss (90 %)", "arena")
 KIND, VERSION, SCHEMA = "edgefm/forecast", 1, "forecast-1"
 
 
@@ -26,20 +27,22 @@ class Interval:
 
     Attributes:
       value: the figure.
-      low: lower end; equal to the value where it is exact.
+      low: lower end; equal to the value where it is exact, or where nothing tells how far off it may be.
       high: upper end.
       why: where it comes from, in words.
+      bounded: whether the ends tell how far off it may be.
     """
 
     value: float
     low: float
     high: float
     why: str
+    bounded: bool = True
 
     @property
     def exact(self) -> bool:
         """Whether it is known, not expected."""
-        return self.low == self.high
+        return self.bounded and self.low == self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +202,27 @@ class ForecastResult(JsonResult):
         return cls.from_json(value, where=str(path))
 
     def _repr_html_(self) -> str:
-        headers = ["variant", "size", "download", "MACs", "p50", "of float32", "loss", "notes"]
         caption = f"{self.model['name']}, before any training; times on {self.cost_model['cpu']}"
-        left_out = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
-        return html.table([*map(cells, self.variants)], headers, caption=caption) + "".join(left_out)
+        told = "".join(map(html.paragraph, remarks(self)))
+        return html.table([*map(cells, self.variants)], HEADERS, caption=caption) + told
+
+
+def remarks(result: ForecastResult) -> list[str]:
+    """Return what stands below the table, for people: each remark once, with the variants that it is of."""
+    told: dict[str, list[str]] = {}
+    for row in result.variants:
+        loss = f"the loss is not known: {row.loss_reason}" if row.loss is None else f"loss: {row.loss.why}"
+        for remark in (*row.notes, loss, *row.latency.extrapolated):
+            told.setdefault(remark, []).append(row.variant)
+    return [
+        *(f"{', '.join(names)}: {remark}" for remark, names in told.items()),
+        *(f"left out: {name}: {reason}" for name, reason in result.skipped.items()),
+        *(f"note: {note}" for note in result.notes),
+    ]
 
 
 def cells(row: VariantForecast) -> Sequence[str]:
-    """Return the cells of a row, for people: variant, size, download, MACs, p50, of float32, loss, notes."""
+    """Return the cells of a row, for people, as `HEADERS` names them."""
     latency, download = row.latency, row.download_bytes
     return [
         row.variant,
@@ -216,13 +232,15 @@ def cells(row: VariantForecast) -> Sequence[str]:
         f"{latency.p50_ns / 1000:,.1f} us ({latency.low_ns / 1000:,.1f} to {latency.high_ns / 1000:,.1f})",
         f"{row.of_float32:.2f}",
         _loss(row.loss),
-        "; ".join(row.notes),
+        "-" if row.arena_bytes is None else f"{row.arena_bytes / 1000:,.1f} KB",
     ]
 
 
 def _loss(loss: Interval | None) -> str:
     if loss is None:
         return "not known"
+    if not loss.bounded:
+        return f"{_signed(loss.value)} (interval not known)"
     return _signed(loss.value) + ("" if loss.exact else f" ({_signed(loss.low)} to {_signed(loss.high)})")
 
 

@@ -162,7 +162,8 @@ def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | N
         yield Forecasted(
             variant=name,
             what="loss on validation, points",
-            forecast=f"{loss['value']:+.2f} ({loss['low']:+.2f} to {loss['high']:+.2f})",
+            forecast=f"{loss['value']:+.2f}"
+            + (f" ({loss['low']:+.2f} to {loss['high']:+.2f})" if loss["low"] != loss["high"] else ""),
             outcome=f"{validation['loss']:+.2f}",
             held=loss["low"] <= validation["loss"] <= loss["high"],
         )
