@@ -85,6 +85,8 @@ def _show(result: ForecastResult) -> None:
     about = result.cost_model
     render.table([*map(cells, result.variants)], headers=HEADERS, right=HEADERS[1:])
     render.echo("size, MACs and arena: of the untrained file; training changes no structure; download: gzip -9")
+    if any(row.arena_bytes is not None for row in result.variants):
+        render.echo("arena: of TensorFlow Lite Micro on this machine, not of a microcontroller")
     render.echo(
         f"p50: {about['runtime']} {about['version']} on one thread of {about['cpu']}, by a cost model whose error on "
         f"{about['networks']} networks was {100 * about['median']:.1f} % (median; nine in ten within "

@@ -166,6 +166,7 @@ def test_why_a_loss_is_so_uncertain_stands_below_the_table() -> None:
     assert remarks(result) == [
         "int8_w8a8, float16: int8 is not faster",
         f"int8_w8a8, float16: loss: {few}",
+        "int8_w8a8, float16: no arena: tflite-micro is not installed",
         "left out: qat_int8: it trains, and no data were given",
         "note: the data are few",
     ]

@@ -45,8 +45,9 @@ def forecast(
 ) -> ForecastResult:
     """Return what each variant of a model will cost and buy, told before any training.
 
-    Each variant is made without its training and converted: the file's size, its multiply-accumulates and its arena
-    are exact. Times come from a cost model, losses of quality from the untrained file and recorded runs.
+    Each variant is made without its training and converted: the file's size and its multiply-accumulates are exact, its
+    arena is that of TensorFlow Lite Micro on this machine. Times come from a cost model, losses of quality from the
+    untrained file and recorded runs.
 
     Args:
       model: a keras.Model, a path (.keras, .h5, SavedModel, float .tflite), or what `edgefm.train` or

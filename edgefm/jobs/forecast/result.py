@@ -57,7 +57,7 @@ class VariantForecast:
       macs: multiply-accumulates of one inference.
       latency: on the machine of the cost model.
       of_float32: p50 over that of the float32 file.
-      arena_bytes: that TensorFlow Lite Micro takes for it, measured; None where it is not known.
+      arena_bytes: that TensorFlow Lite Micro takes for it on this machine, measured; None where it is not known.
       arena_reason: why not; None where it is known.
       loss: of quality on validation samples, in percentage points or the unit of the measure; None where not known.
       loss_reason: why not; None where it is known.
@@ -212,7 +212,8 @@ def remarks(result: ForecastResult) -> list[str]:
     told: dict[str, list[str]] = {}
     for row in result.variants:
         loss = f"the loss is not known: {row.loss_reason}" if row.loss is None else f"loss: {row.loss.why}"
-        for remark in (*row.notes, loss, *row.latency.extrapolated):
+        arena = () if row.arena_reason is None else (f"no arena: {row.arena_reason}",)
+        for remark in (*row.notes, loss, *arena, *row.latency.extrapolated):
             told.setdefault(remark, []).append(row.variant)
     return [
         *(f"{', '.join(names)}: {remark}" for remark, names in told.items()),
