@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgefm.core.environment import multiplies_bytes
-from edgefm.recipes import Cluster, Prune, Qat, Slim, Variant
+from edgefm.recipes import Cluster, FromScratch, Prune, Qat, Slim, Variant
 
 # Nothing is bought where a figure falls by less than this share.
 _NOTHING = 0.02
@@ -34,7 +34,12 @@ def notes(
       environment: of the machine of the cost model.
     """
     for recipe in variant.passes:
-        if isinstance(recipe, Prune):
+        if isinstance(recipe, FromScratch) and recipe.fine_tuning.epochs:
+            yield (
+                "biases of a network that is trained from scratch are zero before it, and left out of the file: the "
+                "trained one is some hundred bytes larger"
+            )
+        elif isinstance(recipe, Prune):
             zeros = (
                 "unstructured zeros change" if recipe.pattern == "unstructured" else f"zeros in {recipe.pattern} change"
             )
