@@ -50,10 +50,10 @@ def command(
 ) -> int:
     """Tell what each variant of a run's model, or of a MODEL of your own, will cost and buy; nothing is trained.
 
-    Each variant is made without its training: file size, multiply-accumulates and arena are exact. The time comes from
-    a cost model of this machine, which is built at the first forecast (two minutes) and kept, or of a board, by edgefm
-    cost-model; the loss of quality from the untrained file and from recorded runs, with an interval. It is written to
-    RUN/forecast.json, and the report holds it against what was measured later.
+    Each variant is made without its training, which changes neither file size nor multiply-accumulates. The time comes
+    from a cost model of this machine, which is built at the first forecast (two minutes) and kept, or of a board, by
+    edgefm cost-model; the loss of quality from the untrained file and from recorded runs, with an interval. It is
+    written to RUN/forecast.json, and the report holds it against what was measured later.
     """
     from edgefm.cli.given_run import given_run
     from edgefm.core.text import command as command_line
@@ -80,13 +80,13 @@ def command(
 
 
 def _show(result: ForecastResult) -> None:
-    from edgefm.jobs.forecast.result import cells
+    from edgefm.jobs.forecast.result import HEADERS, cells, remarks
 
     about = result.cost_model
-    rows = [[*cells(row)[:-1], _kilobytes(row.arena_bytes)] for row in result.variants]
-    headers = ["variant", "size", "download", "MACs", "p50 (90 %)", "of float32", "loss (90 %)", "arena"]
-    render.table(rows, headers=headers, right=headers[1:])
-    render.echo("size, MACs and arena are exact: training changes no structure; download: gzip -9")
+    render.table([*map(cells, result.variants)], headers=HEADERS, right=HEADERS[1:])
+    render.echo("size, MACs and arena: of the untrained file; training changes no structure; download: gzip -9")
+    if any(row.arena_bytes is not None for row in result.variants):
+        render.echo("arena: of TensorFlow Lite Micro on this machine, not of a microcontroller")
     render.echo(
         f"p50: {about['runtime']} {about['version']} on one thread of {about['cpu']}, by a cost model whose error on "
         f"{about['networks']} networks was {100 * about['median']:.1f} % (median; nine in ten within "
@@ -97,18 +97,5 @@ def _show(result: ForecastResult) -> None:
         render.echo(
             f"loss: of {result.quality['name']} in {unit}, n = {result.quality['samples']:,} validation samples"
         )
-    told: dict[str, list[str]] = {}
-    for row in result.variants:
-        unknown = [f"the loss is not known: {row.loss_reason}"] if row.loss is None else []
-        for note in (*row.notes, *unknown, *row.latency.extrapolated):
-            told.setdefault(note, []).append(row.variant)
-    for note, names in told.items():
-        render.echo(f"{', '.join(names)}: {note}")
-    for name, reason in result.skipped.items():
-        render.echo(f"left out: {name}: {reason}")
-    for note in result.notes:
-        render.echo(f"note: {note}")
-
-
-def _kilobytes(size: int | None) -> str:
-    return "-" if size is None else f"{size / 1000:,.1f} KB"
+    for remark in remarks(result):
+        render.echo(remark)

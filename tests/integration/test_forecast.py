@@ -19,6 +19,7 @@ from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
 from edgefm.jobs.forecast.recorded import Outcome
+from edgefm.profiling.cost_model import kept
 from edgefm.profiling.cost_model.model import CostModelError
 from edgefm.recipes import PostTraining, Slim, Variant, variant_named
 from tests.fixtures.forecasts import small_cost_model
@@ -103,9 +104,12 @@ def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None
     assert "no data were given" in told.skipped["qat_int8"]
 
 
-def test_what_cannot_be_made_alone_is_an_error() -> None:
+def test_what_cannot_be_made_alone_is_an_error_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    monkeypatch.setattr(kept, "of_this_machine", lambda runtime, progress: measured.append(runtime))
     with pytest.raises(DataError, match="'qat_int8' trains, and no data were given"):
-        edgefm.forecast(_network(), "qat_int8", cost_model=small_cost_model(), progress=False)
+        edgefm.forecast(_network(), "qat_int8", progress=False)
+    assert not measured
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_command_writes_the_forecast_into_the_run(tmp_path: Path, capsys: pytest
     [
         ("pruned80_int8_w8a8", "unstructured zeros change the download, not the file's size and not the time"),
         ("clustered16_int8_w8a8", "clustering changes the download, not the file's size and not the time"),
-        ("slim50_int8_w8a8", "no channel leaves the model"),
+        ("slim50_int8_w8a8", "removing channels saves no multiply-accumulates"),
         ("int8_w8a8", "int8 is not faster than float32 on this processor: it has no instruction"),
         ("float16", "it computes in float32 here"),
         ("int16x8", "no runtime has fast kernels for int16 activations"),
@@ -175,6 +179,15 @@ def test_what_a_variant_does_not_buy_is_said(name: str, words: str) -> None:
         environment={"cpu_features": ["avx2"]},
     )
     assert any(words in note for note in told)
+
+
+def test_tiny_file_is_said_to_be_no_smaller_and_nothing_else_of_its_size() -> None:
+    for name in ("float16", "int16x8"):
+        sizes = {"size_bytes": 1100, "float32": {"size_bytes": 1000, "p50_ns": 1000.0}}
+        told = notes(variant_named(name), p50_ns=1000.0, macs=10, given_macs=10, environment={}, **sizes)  # type: ignore[arg-type]  # mixed values
+        assert [note for note in told if "size" in note or "small" in note] == [
+            "the file is not smaller than the float32 one"
+        ]
 
 
 def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
@@ -216,6 +229,7 @@ def test_loss_of_what_is_no_class_has_no_interval() -> None:
     untrained = Untrained(loss=0.003, gzip_bytes=2000, samples=100, right=0.0, training_samples=12_000, changed=None)
     told = expected.loss(variant_named("int8_w8a8"), untrained)
     assert told is not None and (told.low, told.value, told.high) == (0.003, 0.003, 0.003)
+    assert not told.exact
 
 
 def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:

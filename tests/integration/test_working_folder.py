@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import edgefm
-from edgefm.jobs.doctor.usable import probed_by
 from edgefm.targets.host import HostPlace
+from edgefm.targets.probing import probed_by
 from edgefm.targets.worker_process import WorkerProcess
 
 MODEL = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"

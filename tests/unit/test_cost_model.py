@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,9 @@ from ai_edge_litert import schema_py_generated as schema
 from scipy.optimize import nnls
 
 import edgefm
+from edgefm.cli.main import cli, run
 from edgefm.core.errors import ModelError, RecipeError
+from edgefm.profiling import cost_model
 from edgefm.profiling.cost_model import CostModel, HeldOut, kept
 from edgefm.profiling.cost_model.files import model_of
 from edgefm.profiling.cost_model.grid import shapes
@@ -23,7 +29,9 @@ from edgefm.profiling.cost_model.model import CostModelError, MeasuredOperator
 from edgefm.profiling.cost_model.networks import draw
 from edgefm.profiling.cost_model.regression import fit, nonnegative
 from edgefm.profiling.cost_model.shapes import OperatorShape, operators_of
+from edgefm.runtimes.probe import Probed
 from tests.fixtures import tiny_models
+from tests.fixtures.notes import Notes
 
 SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 RELU = OperatorShape("RELU", "float32", (1, 1, 64), (1, 1, 64))
@@ -371,3 +379,62 @@ def test_kept_cost_model_is_taken_and_a_damaged_one_built_anew(tmp_path: Path, m
     kept.kept_at("litert").write_text("{")
     assert kept.of_this_machine() == _model([(RELU, 1000.0)]) and len(built) == 2
     assert kept.kept_at("litert") != kept.kept_at("litert:builtin")
+
+
+def test_cost_model_that_cannot_be_kept_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "file"))  # no folder can be made there
+    monkeypatch.setattr(kept, "build", lambda **_: _model([(RELU, 1000.0)]))
+    notes = Notes()
+    assert kept.of_this_machine(progress=notes) == _model([(RELU, 1000.0)])
+    assert "not kept" in notes.notes[-1] and "EDGEFM_CACHE_DIR" in notes.notes[-1]
+
+
+def test_of_two_first_forecasts_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path))
+    begun, go_on, built, notes = Event(), Event(), [], Notes()
+
+    def build(**_: object) -> CostModel:
+        built.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        return _model([(RELU, 1000.0)])
+
+    monkeypatch.setattr(kept, "build", build)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(kept.of_this_machine)
+        assert begun.wait(60)
+        second = pool.submit(kept.of_this_machine, progress=notes)
+        while not notes.notes and not second.done():
+            sleep(0.01)
+        go_on.set()
+        assert first.result() == second.result() and len(built) == 1
+    assert "waiting" in notes.notes[0]
+
+
+def test_cost_model_of_this_machine_is_built_anew_for_later_forecasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path))
+    disturbed = replace(_model([(RELU, 1000.0)]), disturbed=("other programs: 40 of 50 turns",))
+    kept.keep(disturbed)
+    assert kept.of_this_machine() == disturbed
+    quiet = replace(disturbed, environment={"cpu": "this one"}, disturbed=())
+    monkeypatch.setattr(cost_model, "build", lambda **_: quiet)
+    assert run(lambda: cli.main(["cost-model"], standalone_mode=False)) == 0
+    assert kept.of_this_machine() == quiet
+    assert run(lambda: cli.main(["cost-model", "--target", "ssh://pi@board"], standalone_mode=False)) == 2
+    assert "no file was given for the cost model of ssh://pi@board" in capsys.readouterr().err
+
+
+def test_another_version_of_a_runtime_has_a_cost_model_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in another Python, whose packages this one does not know, and of a runtime of another package."""
+    here = kept.kept_at("litert")
+    monkeypatch.setattr("edgefm.runtimes.litert.version", lambda: "99.0")
+    assert kept.kept_at("litert") != here
+    monkeypatch.setenv("EDGEFM_PYTHON_TFLITE_RUNTIME", sys.executable)
+    paths = []
+    for version in ("2.14.0", "2.15.0"):
+        monkeypatch.setattr(kept, "probed_by", lambda *_, told=version: Probed(version=told))
+        paths.append(kept.kept_at("tflite-runtime"))
+    assert paths[0] != paths[1]

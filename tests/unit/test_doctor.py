@@ -17,6 +17,7 @@ from edgefm.jobs.doctor import installed as packages
 from edgefm.jobs.doctor import usable
 from edgefm.jobs.doctor.findings import RuntimeFinding
 from edgefm.runtimes.probe import Probed
+from edgefm.targets import probing
 
 
 def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -232,7 +233,7 @@ def test_another_interpreter_that_does_not_answer_is_the_reason(
     other.write_text(f"#!/bin/sh\n{script}\n")
     other.chmod(0o755)
     monkeypatch.setenv("EDGEFM_PYTHON_LITERT", str(other))
-    monkeypatch.setattr(usable, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(probing, "_PROBE_SECONDS", 0.3)
     (litert,) = runtimes_of(monkeypatch, LITERT)
     assert litert.found is None and words in str(litert.reason)
     assert litert.python == str(other)

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from edgefm.core.artefacts import Artefact
+from edgefm.core.documents import check_schema
 from edgefm.core.errors import RunError
+from edgefm.core.runs import Step
+from edgefm.jobs.forecast.result import SCHEMA
 from edgefm.report.content import forecast
 from tests.fixtures.forecasts import FORECAST
 
@@ -32,13 +36,13 @@ RECORD: dict[str, Any] = {
         {
             "name": "int8_w8a8",
             "sha256": "2" * 64,
-            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 1}},
             "latency_ns": {"p50": {"value": 21_500.0}},
         },
         {
             "name": "another",
             "sha256": "3" * 64,
-            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 1}},
             "latency_ns": None,
         },
     ],
@@ -64,14 +68,36 @@ def test_time_of_another_machine_and_forecast_of_another_model_are_left_out() ->
 
 
 @pytest.mark.parametrize(
+    ("forecast_on", "measured_on", "same"),
+    [
+        (["avx2", "avx512_vnni"], ["avx512_vnni", "avx2"], True),
+        (["avx2", "avx512_vnni"], ["avx2"], False),
+        (None, ["avx2"], True),  # an older forecast does not tell
+        (["avx2"], None, True),  # nor does an older record
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_instructions(
+    forecast_on: list[str] | None, measured_on: list[str] | None, same: bool
+) -> None:
+    told, record = copy.deepcopy(FORECAST), copy.deepcopy(RECORD)
+    if forecast_on is not None:
+        told["cost_model"]["cpu_features"] = forecast_on
+    if measured_on is not None:
+        record["environment"]["cpu_features"] = measured_on
+    check_schema(told, SCHEMA, where="the forecast", error=RunError, hint="")
+    assert ("p50" in _held(forecast.figures(told, DESCRIBED, record))) is same
+
+
+@pytest.mark.parametrize(
     "changes",
     [
-        {"runtime": {"name": "litert", "options": {"kernels": None, "threads": 4}}},
-        {"runtime": {"name": "litert", "options": {"kernels": "builtin", "threads": 1}}},
-        {"runtime": {"name": "openvino", "options": {"kernels": None, "threads": 1}}},
+        {"runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": None, "threads": 4}}},
+        {"runtime": {"name": "litert", "version": "2.3.0", "options": {"kernels": "builtin", "threads": 1}}},
+        {"runtime": {"name": "litert", "version": "2.4.0", "options": {"kernels": None, "threads": 1}}},
+        {"runtime": {"name": "openvino", "version": "2.3.0", "options": {"kernels": None, "threads": 1}}},
         {"sha256": "4" * 64},
     ],
-    ids=["threads", "kernels", "runtime", "an older file"],
+    ids=["threads", "kernels", "version", "runtime", "an older file"],
 )
 def test_time_that_was_measured_otherwise_is_no_outcome(changes: dict[str, Any]) -> None:
     record = copy.deepcopy(RECORD)
@@ -83,6 +109,27 @@ def test_time_that_was_measured_otherwise_is_no_outcome(changes: dict[str, Any])
 def test_time_of_an_emulator_on_this_machine_is_no_outcome() -> None:
     emulated = {**RECORD, "target": {"name": "qemu-aarch64", "mode": "simulated", "latency": False}}
     assert "p50" not in _held(forecast.figures(FORECAST, DESCRIBED, emulated))
+
+
+@pytest.mark.parametrize(
+    ("row_created", "held"),
+    [("2026-11-30T11:00:00+00:00", True), ("2026-11-30T13:00:00+00:00", False), (None, False)],
+)
+def test_what_was_forecast_after_its_file_had_been_made_is_left_out(row_created: str | None, held: bool) -> None:
+    """The file was made at 12:00 and written again, unchanged, at 15:00; an older forecast has one time for all."""
+    told = copy.deepcopy(FORECAST)
+    told["created"], told["variants"][0]["created"] = "2026-11-30T14:00:00+00:00", row_created
+    if row_created is None:
+        del told["variants"][0]["created"]
+    file = Artefact(path="a.tflite", format="tflite", sha256="2" * 64, size_bytes=1, produced_by="01-quantize")
+    of_files: dict[str, Any] = {"kind": "quantize", "key": "", "seconds": 1.0, "recipe": {}, "inputs": {}}
+    steps = [
+        Step(name=name, created=f"2026-11-30T{hour}:00:00+00:00", outputs=(file,), **of_files)
+        for name, hour in (("01-quantize", 12), ("02-quantize", 15))
+    ]
+    kept, late = forecast.in_time(told, DESCRIBED, steps)
+    assert late == ([] if held else ["int8_w8a8"])
+    assert bool(forecast.figures(kept, DESCRIBED, RECORD)) is held
 
 
 def test_damaged_forecast_is_said(tmp_path: Path) -> None:

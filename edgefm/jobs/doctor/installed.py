@@ -15,8 +15,8 @@ from edgefm.core.environment import version
 from edgefm.core.errors import DataError, RecipeError
 from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.jobs.doctor.findings import Finding
-from edgefm.jobs.doctor.usable import probed_by
 from edgefm.runtimes.probe import probe
+from edgefm.targets.probing import probed_by
 
 # Keras backend -> extra that installs it.
 BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edgefm.core import scratch, subprocesses
-from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, RecipeError
-from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.core.text import quoted
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
-from edgefm.runtimes.probe import PROBE, Probed, probe
-
-_PROBE_SECONDS = 20.0
+from edgefm.runtimes.probe import probe
+from edgefm.targets.probing import probed_by
 
 
 def runtimes() -> Iterator[RuntimeFinding]:
@@ -126,31 +121,3 @@ def _remedy(install: str | None, python: Path | None) -> str | None:
     """Return the command that installs a runtime, for the Python that lacks it."""
     here = install is None or python is None or not install.startswith("pip ")
     return install if here else f"{quoted(python)} -m {install}"
-
-
-def probed_by(module: str, python: Path) -> Probed:
-    """Return what another interpreter says of a runtime; it is asked with the worker's bundle on its path."""
-    from edgefm.targets.bundle import bundle
-
-    # What the user put there stays: it may hold a runtime of their own.
-    given = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    with scratch.folder("probe") as folder:
-        try:
-            answer = subprocesses.run(
-                [str(python.absolute()), "-m", PROBE, module],
-                environment={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(folder)), *given])},
-                cwd=folder,  # -m looks there first
-                seconds=_PROBE_SECONDS,
-            )
-        except TimeLimitError:
-            return Probed(reason=f"{python} gave no answer in {_PROBE_SECONDS:g} s")
-        except CommandError as error:
-            return Probed(reason=error.message)
-    lines = answer.output.splitlines()
-    if answer.code or not lines:
-        said = (answer.errors.strip() or "no answer").splitlines()[-1]
-        return Probed(reason=f"{python} ends with exit code {answer.code}: {said}")
-    try:
-        return Probed.from_json(object_told(lines[-1]) or {})
-    except (TypeError, KeyError):
-        return Probed(reason=f"{python} gave an unexpected answer: {lines[-1][:100]}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core.arguments import PathLike, as_path, check_type
-from edgefm.core.errors import RecipeError
+from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import source_in_memory
 from edgefm.jobs.forecast.result import FILE_NAME, ForecastResult, Interval, VariantForecast
@@ -45,8 +45,9 @@ def forecast(
 ) -> ForecastResult:
     """Return what each variant of a model will cost and buy, told before any training.
 
-    Each variant is made without its training and converted: the file's size, its multiply-accumulates and its arena
-    are exact. Times come from a cost model, losses of quality from the untrained file and recorded runs.
+    Each variant is made without its training and converted: the file's size and its multiply-accumulates are exact, its
+    arena is that of TensorFlow Lite Micro on this machine. Times come from a cost model, losses of quality from the
+    untrained file and recorded runs.
 
     Args:
       model: a keras.Model, a path (.keras, .h5, SavedModel, float .tflite), or what `edgefm.train` or
@@ -95,7 +96,9 @@ def forecast(
             progress=receiver,
         )
         recipe = for_data(recipe, few, source.task.dataset if source.task else None, progress=receiver)
-        return forecast_source(source, recipe, model=known or kept_cost_model(runtime, receiver), progress=receiver)
+        return forecast_source(
+            source, recipe, cost_model=lambda: known or kept_cost_model(runtime, receiver), progress=receiver
+        )
 
 
 def forecast_run(
@@ -107,7 +110,10 @@ def forecast_run(
     data_dir: Path | None,
     progress: Progress,
 ) -> ForecastResult:
-    """Return what each variant of a run's model will be like, and write it into the run's folder; see `forecast`."""
+    """Return what each variant of a run's model will be like, and write it into the run's folder; see `forecast`.
+
+    What forecast.json holds of other variants of the model stays in it.
+    """
     from edgefm.data.source import data_source_of, dataset_of
     from edgefm.jobs.forecast.make import forecast_source
     from edgefm.quantization.feasibility import for_data
@@ -118,10 +124,22 @@ def forecast_run(
     dataset = dataset_of(directory, data_dir=data_dir, progress=progress) if has_data else None
     recipe = for_data(recipe, quick_like(recipe) if variants is None else None, dataset, progress=progress)
     source = open_source(directory, recipe=recipe, dataset=dataset, progress=progress)
-    model = known or kept_cost_model(runtime, progress)
-    result = forecast_source(source, recipe, model=model, progress=progress)
-    result.save(directory.path / FILE_NAME)
+    result = forecast_source(
+        source, recipe, cost_model=lambda: known or kept_cost_model(runtime, progress), progress=progress
+    )
+    path = directory.path / FILE_NAME
+    _with_earlier(result, path).save(path)
     return result
+
+
+def _with_earlier(result: ForecastResult, path: Path) -> ForecastResult:
+    """Return a forecast with what a file holds of other variants; one that cannot be read holds nothing."""
+    if not path.exists():
+        return result
+    try:
+        return result.with_earlier(ForecastResult.open(path))
+    except RunError:
+        return result
 
 
 def given_cost_model(cost_model: CostModel | PathLike | None, *, target: str, runtime: str) -> CostModel | None:

@@ -21,14 +21,15 @@ def cost_model(
 
     Some two thousand operators and sixty small networks are timed in interleaved rounds, which takes two minutes on a
     quiet machine. `edgefm.forecast` builds the one of this machine when it needs it and keeps it; this builds one of a
-    board, or anew.
+    board, or that of this machine anew.
 
     Args:
       runtime: of the target, with its kernel set where one is wanted: 'litert', 'litert:builtin'.
       target: 'host', this machine, or a board that is reached by ssh, e.g. 'ssh://pi@board'; its forecasts are asked
         for with the same target.
       seed: of the operators and networks that are drawn.
-      out: file that it is written to, ending in .json.
+      out: file that it is written to, ending in .json; without it that of this machine is kept for later forecasts, in
+        place of the one that they took so far.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or a file of another ending.
@@ -37,7 +38,7 @@ def cost_model(
       ModelError: nothing could be timed.
       RuntimeUnavailableError: the runtime cannot be used here.
     """
-    from edgefm.profiling.cost_model import build
+    from edgefm.profiling.cost_model import build, kept
 
     check_type(runtime, "runtime", str, "the name of a runtime")
     check_type(target, "target", str, "the name of a target")
@@ -49,6 +50,8 @@ def cost_model(
         raise RecipeError(f"out is {path}; a file name that ends in .json is expected")
     with shown(progress) as receiver:
         model = build(runtime=runtime, seed=seed, target=target, progress=receiver)
+        if path is None and target == HOST:
+            kept.keep(model, receiver)
     if path is not None:
         model.save(path)
     return model

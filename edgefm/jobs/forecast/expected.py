@@ -83,7 +83,7 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     if not trains(variant):
         if untrained.changed is None:
             why = f"measured: nothing is trained (n = {untrained.samples:,}); no share of answers tells how sure it is"
-            return Interval(value=untrained.loss, low=untrained.loss, high=untrained.loss, why=why)
+            return Interval(value=untrained.loss, low=untrained.loss, high=untrained.loss, why=why, bounded=False)
         differing = max(untrained.changed, abs(untrained.loss) / 100, 1 / untrained.samples)
         half = 100 * _Z * math.sqrt(differing / untrained.samples)
         why = f"measured: nothing is trained (n = {untrained.samples:,} validation samples)"

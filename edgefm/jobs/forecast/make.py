@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from edgefm import runtimes
 from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress, StepsOnly
@@ -19,11 +18,10 @@ from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
 from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast
 from edgefm.profiling.cost_model import CostModel
-from edgefm.profiling.cost_model.kept import machine
+from edgefm.profiling.cost_model.kept import machine, version_here
 from edgefm.recipes import Quantization, Variant, variant_named
 
 _REFERENCE = "float32"
-_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro"}
 _NO_DATA = "no data were given: the loss cannot be measured"
 _NO_RUN = "no recorded run has these passes"
 _AT_CHANCE = "the given model's answers are not better than chance: what training makes of it is not known"
@@ -35,14 +33,14 @@ _USELESS = ("chance_level", "constant_output")
 
 
 def forecast_source(
-    source: Any, recipe: Quantization, *, model: CostModel, arena: bool = True, progress: Progress
+    source: Any, recipe: Quantization, *, cost_model: Callable[[], CostModel], arena: bool = True, progress: Progress
 ) -> ForecastResult:
     """Return what each variant of a source will be like.
 
     Args:
       source: an `edgefm.quantization.source.Source`.
       recipe: its variants, with their training, which is left out here.
-      model: predicts times.
+      cost_model: returns what predicts times; it may have to be measured, which is done once the files are made.
       arena: load each file in TensorFlow Lite Micro, for its arena.
       progress: receives progress.
     Raises:
@@ -68,7 +66,9 @@ def forecast_source(
         given = [one for one in report["findings"] if one["where"] == GIVEN_MODEL]
         useless = any(one["code"] in _USELESS for one in given)
         train = 0 if source.task is None else len(source.task.dataset.train)
+        model = cost_model()
         reference = _facts(files, entries[_REFERENCE], model)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
         rows = []
         for place, (name, variant) in enumerate(asked.items()):
             if name in entries:
@@ -76,11 +76,11 @@ def forecast_source(
                 path = files / entries[name]["file"]
                 before = _untrained(entries[name], compared=report["parity"]["images"], training_samples=train)
                 loss = _loss(variant, before, entries[name]["validation"], useless=useless)
-                rows.append(_row(variant, entries[name], path, reference, model, before, loss, arena=arena))
+                rows.append(_row(variant, entries[name], path, reference, model, before, loss, created, arena=arena))
         progress.step("forecast", len(asked), len(asked))
     return ForecastResult(
         model={"name": source.name, "file": source.file, "sha256": source.sha256},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=created,
         variants=tuple(rows),
         skipped={name: why for name, why in skipped.items() if name in asked},
         quality=_quality(report["given"]),
@@ -142,6 +142,7 @@ def _row(
     model: CostModel,
     untrained: Untrained,
     loss: tuple[Interval | None, str | None],
+    created: str,
     *,
     arena: bool,
 ) -> VariantForecast:
@@ -173,6 +174,7 @@ def _row(
                 environment=model.environment,
             )
         ),
+        created=created,
     )
 
 
@@ -204,6 +206,7 @@ def _about(model: CostModel) -> dict[str, Any]:
         "runtime": model.runtime,
         "version": model.version,
         "cpu": model.environment.get("cpu", "an unknown processor"),
+        "cpu_features": list(model.environment.get("cpu_features") or ()),
         "created": model.created,
         "median": held_out.median,
         "p90": held_out.p90,
@@ -235,18 +238,14 @@ def _zero_biases(model: Any) -> list[str]:
 def _notes(model: CostModel) -> list[str]:
     from edgefm.core.environment import environment
 
-    here = environment()
-    found = [f"the cost model was disturbed when it was built: {reason}" for reason in model.disturbed]
-    if machine(model.environment) != machine(here):
+    found = [
+        f"the cost model was disturbed when it was built: {reason}; build it again on a quiet machine"
+        for reason in model.disturbed
+    ]
+    if machine(model.environment) != machine(environment()):
         cpu = model.environment.get("cpu", "an unknown processor")
         found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
-    elif (then := _installed(model.runtime, model.environment)) != (now := _installed(model.runtime, here)) and then:
-        found.append(f"times are those of {model.runtime} {then}; {now or 'none'} is installed here: build it again")
+    elif (now := version_here(model.runtime)) != model.version:
+        what = f"{model.runtime} {model.version}"
+        found.append(f"times are those of {what}; {now or 'none'} is installed here: build it again")
     return found
-
-
-def _installed(runtime: str, environment: Mapping[str, Any]) -> str | None:
-    """Return the version of a runtime's package that a recorded environment has; None where it does not say."""
-    name = runtimes.split(runtime)[0]
-    version = (environment.get("versions") or {}).get(_PACKAGES.get(name, name))
-    return None if version is None else str(version)

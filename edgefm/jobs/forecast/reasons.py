@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgefm.core.environment import multiplies_bytes
-from edgefm.recipes import Cluster, Prune, Qat, Slim, Variant
+from edgefm.recipes import Cluster, FromScratch, Prune, Qat, Slim, Variant
 
 # Nothing is bought where a figure falls by less than this share.
 _NOTHING = 0.02
@@ -34,7 +34,12 @@ def notes(
       environment: of the machine of the cost model.
     """
     for recipe in variant.passes:
-        if isinstance(recipe, Prune):
+        if isinstance(recipe, FromScratch) and recipe.fine_tuning.epochs:
+            yield (
+                "biases of a network that is trained from scratch are zero before it, and left out of the file: the "
+                "trained one is some hundred bytes larger"
+            )
+        elif isinstance(recipe, Prune):
             zeros = (
                 "unstructured zeros change" if recipe.pattern == "unstructured" else f"zeros in {recipe.pattern} change"
             )
@@ -44,15 +49,15 @@ def notes(
                 "clustering changes the download, not the file's size and not the time: weights are stored one by one"
             )
         elif isinstance(recipe, Slim) and macs > (1 - _NOTHING) * given_macs:
-            leave = "no channel leaves" if macs >= given_macs else "hardly any channels leave"
-            yield f"{leave} the model, so that it is not faster"
+            saved = "no" if macs >= given_macs else "hardly any"
+            yield f"removing channels saves {saved} multiply-accumulates here: it does not make the model faster"
     if len(variant.passes) == 1 and isinstance(variant.passes[0], Qat):
         yield "trained with quantisation in mind: it may be more accurate than int8_w8a8, not smaller or faster"
     options = variant.quantization
     if options is not None and options.scheme == "float16":
-        yield "half the size; it computes in float32 here, so that the time does not change"
+        yield "it computes in float32 here, so that the time does not change"
     elif options is not None and options.scheme == "int16x8":
-        yield "int8 size without int8 speed: no runtime has fast kernels for int16 activations, it is far slower"
+        yield "no runtime has fast kernels for int16 activations: it is far slower than int8"
     integer = variant.trained_int8 or (options is not None and options.scheme.startswith(("int8", "drq")))
     slimmed = any(isinstance(recipe, Slim) for recipe in variant.passes)
     if integer and not slimmed and p50_ns > (1 - _NOTHING) * float32["p50_ns"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ FILE_NAME = "forecast.json"
 _TWO_DECIMALS = 0.1
 # What float32 sums in another order differ by.
 _ROUNDING = 1e-6
+HEADERS = ("variant", "size", "download", "MACs", "p50 (90 %)", "of float32", "loss (90 %)", "arena")
 KIND, VERSION, SCHEMA = "edgefm/forecast", 1, "forecast-1"
 
 
@@ -27,20 +28,22 @@ class Interval:
 
     Attributes:
       value: the figure.
-      low: lower end; equal to the value where it is exact.
+      low: lower end; equal to the value where it is exact, or where nothing tells how far off it may be.
       high: upper end.
       why: where it comes from, in words.
+      bounded: whether the ends tell how far off it may be.
     """
 
     value: float
     low: float
     high: float
     why: str
+    bounded: bool = True
 
     @property
     def exact(self) -> bool:
         """Whether it is known, not expected."""
-        return self.low == self.high
+        return self.bounded and self.low == self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,14 @@ class VariantForecast:
       macs: multiply-accumulates of one inference.
       latency: on the machine of the cost model.
       of_float32: p50 over that of the float32 file.
-      arena_bytes: that TensorFlow Lite Micro takes for it, measured; None where it is not known.
+      arena_bytes: that TensorFlow Lite Micro takes for it on this machine, measured; None where it is not known.
       arena_reason: why not; None where it is known.
       loss: of quality on validation samples, in percentage points or the unit of the measure; None where not known.
       loss_reason: why not; None where it is known.
       untrained_loss: measured before any training; None where it was not measured.
       untrained_gzip_bytes: of the file before any training.
       notes: what the variant does not buy, and why.
+      created: UTC, ISO 8601.
     """
 
     variant: str
@@ -78,6 +82,7 @@ class VariantForecast:
     untrained_loss: float | None
     untrained_gzip_bytes: int
     notes: tuple[str, ...]
+    created: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
@@ -104,12 +109,12 @@ class ForecastResult(JsonResult):
 
     Attributes:
       model: name and sha256 of the given model.
-      created: UTC, ISO 8601.
+      created: UTC, ISO 8601; rows that an earlier forecast told have their own.
       variants: a row each, in the order of the recipe.
       skipped: variants that the model or its data cannot give, with the reason.
       quality: name, unit and value of the measure of quality; None without data.
-      cost_model: whose times they are: runtime, version, cpu, created, and the median, p90 and number of its held-out
-        networks' errors.
+      cost_model: whose times they are: runtime, version, cpu, cpu_features, created, and the median, p90 and number of
+        its held-out networks' errors.
       notes: what a reader must know.
     """
 
@@ -128,6 +133,27 @@ class ForecastResult(JsonResult):
                 return row
         reason = f" was left out: {self.skipped[name]}" if name in self.skipped else ""
         raise KeyError(f"{name!r}{reason}; the variants are {', '.join(row.variant for row in self.variants)}")
+
+    def with_earlier(self, earlier: ForecastResult) -> ForecastResult:
+        """Return this forecast with what an earlier one told of other variants.
+
+        A row that is told again as it was keeps the time when it was first told. An earlier forecast of another model,
+        of other data, or of another processor or runtime, adds nothing.
+        """
+        if self._about() != earlier._about():
+            return self
+        rows = {row.variant: row for row in earlier.variants if row.variant not in self.skipped}
+        for row in self.variants:
+            before = rows.get(row.variant)
+            rows[row.variant] = before if before and replace(before, created=row.created) == row else row
+        skipped = {name: why for name, why in {**earlier.skipped, **self.skipped}.items() if name not in rows}
+        return replace(self, variants=tuple(rows.values()), skipped=skipped)
+
+    def _about(self) -> list[Any]:
+        """Return what two forecasts must have in common, for their rows to stand in one."""
+        where = [self.cost_model.get(name) for name in ("runtime", "version", "cpu", "cpu_features")]
+        data = [(self.quality or {}).get(name) for name in ("name", "samples")]
+        return [self.model["sha256"], *where, *data]
 
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as a JSON object; schema forecast-1."""
@@ -154,7 +180,10 @@ class ForecastResult(JsonResult):
         return cls(
             model=value["model"],
             created=value["created"],
-            variants=tuple(map(VariantForecast.from_json, value["variants"])),
+            variants=tuple(
+                VariantForecast.from_json({"created": value["created"], **row})  # older files have one for all rows
+                for row in value["variants"]
+            ),
             skipped={entry["variant"]: entry["reason"] for entry in value["skipped"]},
             quality=value["quality"],
             cost_model=value["cost_model"],
@@ -174,14 +203,28 @@ class ForecastResult(JsonResult):
         return cls.from_json(value, where=str(path))
 
     def _repr_html_(self) -> str:
-        headers = ["variant", "size", "download", "MACs", "p50", "of float32", "loss", "notes"]
         caption = f"{self.model['name']}, before any training; times on {self.cost_model['cpu']}"
-        left_out = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
-        return html.table([*map(cells, self.variants)], headers, caption=caption) + "".join(left_out)
+        told = "".join(map(html.paragraph, remarks(self)))
+        return html.table([*map(cells, self.variants)], HEADERS, caption=caption) + told
+
+
+def remarks(result: ForecastResult) -> list[str]:
+    """Return what stands below the table, for people: each remark once, with the variants that it is of."""
+    told: dict[str, list[str]] = {}
+    for row in result.variants:
+        loss = f"the loss is not known: {row.loss_reason}" if row.loss is None else f"loss: {row.loss.why}"
+        arena = () if row.arena_reason is None else (f"no arena: {row.arena_reason}",)
+        for remark in (*row.notes, loss, *arena, *row.latency.extrapolated):
+            told.setdefault(remark, []).append(row.variant)
+    return [
+        *(f"{', '.join(names)}: {remark}" for remark, names in told.items()),
+        *(f"left out: {name}: {reason}" for name, reason in result.skipped.items()),
+        *(f"note: {note}" for note in result.notes),
+    ]
 
 
 def cells(row: VariantForecast) -> Sequence[str]:
-    """Return the cells of a row, for people: variant, size, download, MACs, p50, of float32, loss, notes."""
+    """Return the cells of a row, for people, as `HEADERS` names them."""
     latency, download = row.latency, row.download_bytes
     return [
         row.variant,
@@ -191,7 +234,7 @@ def cells(row: VariantForecast) -> Sequence[str]:
         _time(latency),
         f"{row.of_float32:.2f}",
         _loss(row.loss),
-        "; ".join(row.notes),
+        "-" if row.arena_bytes is None else f"{row.arena_bytes / 1000:,.1f} KB",
     ]
 
 
@@ -203,6 +246,8 @@ def _time(latency: LatencyForecast) -> str:
 def _loss(loss: Interval | None) -> str:
     if loss is None:
         return "not known"
+    if not loss.bounded:
+        return f"{_signed(loss.value)} (interval not known)"
     return _signed(loss.value) + ("" if loss.exact else f" ({_signed(loss.low)} to {_signed(loss.high)})")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefm.core.documents import read_versioned
 from edgefm.core.errors import RunError
+from edgefm.core.runs import Step
 
 FILE_NAME = "forecast.json"
 _VERSION, _SCHEMA = 1, "forecast-1"
@@ -52,6 +53,31 @@ def read(folder: Path) -> Mapping[str, Any] | None:
     return read_versioned(path, what="forecast", newest=_VERSION, schema=_SCHEMA, error=RunError, hint=hint)
 
 
+def in_time(
+    told: Mapping[str, Any] | None, described: Mapping[str, Any] | None, steps: Sequence[Step]
+) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """Return a forecast without what was told after the file had been made, and the variants of that.
+
+    Args:
+      told: the content of forecast.json.
+      described: the content of quantize.json.
+      steps: of the run, oldest first.
+    """
+    if told is None or described is None:
+        return told, []
+    made: dict[str, str] = {}
+    for step in steps:
+        for output in step.outputs:
+            made.setdefault(output.sha256, step.created)
+    files = {entry["variant"]: made.get(entry["sha256"]) for entry in described["variants"]}
+    late = [
+        row["variant"]
+        for row in told["variants"]
+        if (first := files.get(row["variant"])) and row.get("created", told["created"]) > first
+    ]
+    return {**told, "variants": [row for row in told["variants"] if row["variant"] not in late]}, late
+
+
 def figures(
     told: Mapping[str, Any] | None, described: Mapping[str, Any] | None, record: Mapping[str, Any] | None
 ) -> list[Forecasted]:
@@ -86,7 +112,7 @@ def summary(forecasted: list[Forecasted]) -> str:
 def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict[tuple[str, str], float | None]:
     """Return the measured p50 by name and sha256, where it was measured as forecast: there, so, on one thread."""
     about = told["cost_model"]
-    if record is None or not record["target"]["latency"] or record["environment"].get("cpu") != about["cpu"]:
+    if record is None or not record["target"]["latency"] or not _same_processor(record["environment"], about):
         return {}
     name, _, kernels = about["runtime"].partition(":")
     return {
@@ -94,9 +120,16 @@ def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict
         for model in record["models"]
         if model.get("latency_ns")
         and model["runtime"]["name"] == name
+        and model["runtime"]["version"] == about["version"]
         and model["runtime"]["options"].get("threads", 1) == 1
         and (model["runtime"]["options"].get("kernels") or "") == kernels
     }
+
+
+def _same_processor(environment: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Return whether a record and a forecast are of one processor, whose instructions older files do not tell."""
+    features, known = environment.get("cpu_features"), about.get("cpu_features")
+    return environment.get("cpu") == about["cpu"] and (not features or not known or set(features) == set(known))
 
 
 def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | None) -> Iterator[Forecasted]:
@@ -131,7 +164,8 @@ def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | N
         yield Forecasted(
             variant=name,
             what="loss on validation, points",
-            forecast=f"{loss['value']:+.2f} ({loss['low']:+.2f} to {loss['high']:+.2f})",
+            forecast=f"{loss['value']:+.2f}"
+            + (f" ({loss['low']:+.2f} to {loss['high']:+.2f})" if loss["low"] != loss["high"] else ""),
             outcome=f"{validation['loss']:+.2f}",
             held=loss["low"] <= validation["loss"] <= loss["high"],
         )

@@ -76,7 +76,7 @@ class ReportInputs:
       steps: the steps that were used.
       explanation: the content of explanation.json of the run's newest model, or None.
       sheets: PNG pictures of the explanation, by name.
-      forecast: what was forecast before the training, or None.
+      forecast: what was forecast before the files were made, or None.
       missing: what could not be had, and why.
     """
 
@@ -148,6 +148,10 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
                 fetch = "edgefm data fetch" if brought is None else None
                 missing.append(Missing(what="pictures of single images", why=error.message, command=fetch))
     explained, sheets = _explanation(run, brought or train)
+    forecast, late = forecasts.in_time(forecasts.read(run.path), described, run.steps())
+    if late:
+        why = f"{', '.join(late)}: forecast only after the file had been made"
+        missing.append(Missing(what="forecast beside its outcome", why=why))
     return ReportInputs(
         run_id=run.run_id,
         steps=steps,
@@ -162,7 +166,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         contracts=contracts,
         explanation=explained,
         sheets=sheets,
-        forecast=forecasts.read(run.path),
+        forecast=forecast,
         missing=tuple(missing),
     )
 
