@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
+from edgefm.core.errors import ModelError, NoQualityError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.journal import Journal
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome, Trial
 
 # What says that this point is impossible, not that nothing works here.
-REFUSALS = (ModelError, RecipeError, TrainingDivergedError)
+REFUSALS = (ModelError, NoQualityError, RecipeError, TrainingDivergedError)
 
 
 @dataclass(frozen=True, kw_only=True)
