@@ -13,8 +13,9 @@ from typing import Any, TextIO
 
 import click
 
-from edgefm.cli import render, signals
+from edgefm.cli import render
 from edgefm.cli.exit_codes import FAULT, exit_codes
+from edgefm.core import signals
 from edgefm.core.errors import EdgefmError, RecipeError, by_final_names, unknown_name
 from edgefm.core.text import visible
 

@@ -34,6 +34,10 @@ class DataError(EdgefmError):
     """A data file is missing, truncated, swapped or not what its checksum says."""
 
 
+class NoQualityError(DataError):
+    """A quality measure of the user's own gives no finite number for what a model answers."""
+
+
 class ModelError(EdgefmError):
     """A model file cannot be read, or its graph cannot be handled."""
 

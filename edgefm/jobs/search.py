@@ -154,7 +154,7 @@ def search(
       time_limit: seconds, or a text such as '1h' or '90m', after which no trial begins; finalists come after it.
       out: folder of the search; by default `search` in the run's folder, else a temporary one.
       resume: go on with the search in `out`.
-      seed: of what is tried and of fine-tuning.
+      seed: of what is tried and of fine-tuning; finalists are trained with the `seeds` numbers after it.
       seeds: number of seeds that each finalist is trained with; 0 trains none: the front alone.
       epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it,
         a network that is trained from scratch twice as many.
@@ -177,6 +177,7 @@ def search(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
+      RecipeError: a number or a name that is not allowed; or data, or what is said of a model, beside a run.
       BudgetError: the budget is missing, no TOML, or holds an unknown key or a value that is not allowed.
       SearchError: no budget can be met by anything that may be tried; or the folder is in use, holds a search and
         `resume` is not given, or holds another search; or a cluster or a storage cannot be reached, or a node differs.
@@ -190,10 +191,11 @@ def search(
     from edgefm.searching.sampling import SAMPLERS, optuna_here
     from edgefm.searching.storage.shared import SharedStudy
 
-    numbers = {"trials": trials, "seed": seed, "seeds": seeds, "epochs": epochs}
+    numbers = {"trials": trials, "seeds": seeds, "epochs": epochs, "seed": seed}
     for name, value in (numbers if workers is None else {**numbers, "workers": workers}).items():
         check_number(value, name, int)
-        at_least(name, value, 0 if name in ("seed", "seeds") else 1, most=MOST_SEED if name == "seed" else 100_000)
+        most = MOST_SEED - seeds if name == "seed" else 100_000
+        at_least(name, value, 0 if name in ("seed", "seeds") else 1, most=most)
     if sampler not in SAMPLERS:
         from edgefm.core.errors import unknown_name
 
@@ -210,6 +212,15 @@ def search(
     )
     shared = None if storage is None else SharedStudy.at(storage)
     run = _run(model)
+    if run is not None:
+        about: dict[str, Any] = {"data": data, "quality": quality, "labels": labels, "value_range": value_range}
+        about |= {"head": None if head == "auto" else head, "trust": trust or None}
+        beside = [name for name, value in about.items() if value is not None]
+        if beside:
+            raise RecipeError(
+                f"{', '.join(beside)} given beside a run, which has its own",
+                hint="Leave that out, or give a model in place of the run.",
+            )
     folder, scratch = _folder(run, out)
     with shown(progress) as receiver:
         from edgefm.searching.driver import Limits

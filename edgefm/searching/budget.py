@@ -11,10 +11,11 @@ max_download_bytes = "40 KB"
 from __future__ import annotations
 
 import difflib
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ _MOST_BUDGETS = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _UNITS = {
-    SIZE: {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
-    COUNT: {"": 1, "K": 1e3, "M": 1e6, "G": 1e9},
+    SIZE: {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    COUNT: {"": 1, "K": 10**3, "M": 10**6, "G": 10**9},
 }
 _EXAMPLES = {SIZE: '40000 or "40 KB"', COUNT: '2000000 or "2 M"', NUMBER: "0.15", POINTS: "1.0"}
 HOST = "host"
@@ -149,6 +150,8 @@ def parse(value: Mapping[str, Any], *, where: str) -> tuple[SearchBudget, ...]:
         contradict each other, or no limit at all.
     """
     for name, table in value.items():
+        if not isinstance(name, str):
+            raise BudgetError(f"{where}: {shown(name)} cannot name a budget: a text is expected", hint=_example())
         if not isinstance(table, Mapping):
             near = "" if name in KEYS else _near(name, KEYS)
             limit = near or name in KEYS
@@ -180,7 +183,7 @@ def _budget(name: str, table: Mapping[str, Any], where: str) -> SearchBudget:
             continue
         if key not in KEYS:
             known = f"Allowed: {', '.join(KEYS)}, target."
-            raise BudgetError(f"{where}: unknown key '{key}'{_near(key, (*KEYS, 'target'))}", hint=known)
+            raise BudgetError(f"{where}: unknown key '{key}'{_near(str(key), (*KEYS, 'target'))}", hint=known)
         limits[key] = _checked(where, key, limit)
     if not limits:
         raise BudgetError(f"{where} sets no limit", hint=_example())
@@ -234,10 +237,11 @@ def _checked(where: str, name: str, limit: Any) -> float:
         if parts is None or parts[2] not in units:
             known = ", ".join(unit for unit in units if unit)
             raise BudgetError(f"{where}: {name} is {shown(limit)}; a number with one of {known} is expected", hint=hint)
-        value = float(parts[1]) * units[parts[2]]
+        exact = Decimal(parts[1]) * units[parts[2]]
+        value = int(exact) if units[parts[2]] > 1 else float(exact)  # 1.1 MiB: the bytes below
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BudgetError(f"{where}: {name} is {shown(limit)}; a number is expected", hint=hint)
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < value <= sys.float_info.max:
         raise BudgetError(f"{where}: {name} is {shown(limit)}; a finite number above 0 is expected", hint=hint)
     if key.kind in (SIZE, COUNT) and value != int(value):
         raise BudgetError(f"{where}: {name} is {shown(limit)}; a whole number is expected", hint=hint)

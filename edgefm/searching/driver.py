@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
+from edgefm.core import signals
+from edgefm.core.errors import ModelError, NoQualityError, RecipeError, TrainingDivergedError
+from edgefm.core.machine_faults import fault_behind
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.journal import Journal
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome, Trial
 
 # What says that this point is impossible, not that nothing works here.
-REFUSALS = (ModelError, RecipeError, TrainingDivergedError)
+_REFUSALS = (ModelError, NoQualityError, RecipeError, TrainingDivergedError)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,24 @@ class Executor(Protocol):
         """Return the index of a task that ended, with its outcome or why it is impossible; waits for one."""
 
 
+def attempted(make: Callable[[], _T]) -> _T | str:
+    """Return what is made of a point, or why that is impossible.
+
+    Raises:
+      OSError: a fault of the machine made it fail, such as a full disk: that says nothing of the point.
+      KeyboardInterrupt: it failed when a signal asked for the end, whose exception native code may have swallowed.
+    """
+    try:
+        return make()
+    except _REFUSALS as error:
+        if signals.was_asked_to_stop():
+            raise KeyboardInterrupt from error
+        fault = fault_behind(error)
+        if fault is not None:
+            raise fault from error
+        return error.message
+
+
 class InProcess:
     """Does one trial at a time in this process."""
 
@@ -78,10 +99,7 @@ class InProcess:
         """Do the task that was submitted."""
         task, self._task = self._task, None
         assert task is not None, "a task was submitted"
-        try:
-            return task.index, self._evaluate(task)
-        except REFUSALS as error:
-            return task.index, error.message
+        return task.index, attempted(lambda: self._evaluate(task))
 
 
 @dataclass(frozen=True, kw_only=True)

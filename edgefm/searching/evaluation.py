@@ -21,7 +21,6 @@ import numpy as np
 from edgefm.core import artefacts, scratch
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.profiling.cost_model import LatencyForecast
 from edgefm.quantization.checks.given_model import GivenModel
@@ -31,6 +30,7 @@ from edgefm.quantization.source import Source
 from edgefm.quantization.variant_writer import card_of, reencoded
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm.searching.driver import Task
+from edgefm.searching.part_of_data import part_of
 from edgefm.searching.promotion import Rival, promising
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import Epochs, Point, Space
@@ -48,7 +48,6 @@ LatencySource = Callable[[], Latency]
 Shelf = Callable[[Path], AbstractContextManager[object]]
 # Stages of a trial, as shares of its epochs; in all but the last one passes learn from a part of the samples alone.
 _STAGES = (1 / 8, 3 / 8, 1.0)
-_PART, _LEAST_TRAIN, _LEAST_VALIDATION = 4, 2000, 1000
 
 
 def stage_epochs(epochs: int) -> tuple[int, ...]:
@@ -270,20 +269,6 @@ class Trials:
         # Accuracy still grows with the epochs: whether its limit is kept cannot be said yet.
         excess = self.sampling.budget(index).excess(stage.figures, static=True)
         return Rival(costs=stage.costs, excess=sum(excess.values()))
-
-
-def part_of(dataset: Dataset) -> Dataset:
-    """Return a quarter of the samples that are learnt from and chosen by, the same ones each time; test samples stay.
-
-    At least 2,000 and 1,000 of them are in it, where there are so many.
-    """
-    parts = []
-    for split, least in ((dataset.train, _LEAST_TRAIN), (dataset.validation, _LEAST_VALIDATION)):
-        count = min(len(split), max(least, len(split) // _PART))
-        places = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
-        parts.append(Split(name=split.name, images=split.images[places], labels=split.labels[places]))
-    sha256 = artefacts.sha256_json([dataset.sha256, *map(len, parts)])
-    return replace(dataset, train=parts[0], validation=parts[1], sha256=sha256)
 
 
 def arena_of(path: Path) -> int | None:

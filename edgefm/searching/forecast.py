@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edgefm.core.documents import read_json
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import Slim, Variant
 from edgefm.searching.budget import SearchBudget, targets_of
-from edgefm.searching.driver import REFUSALS
+from edgefm.searching.driver import attempted
 from edgefm.searching.evaluation import Evaluator, Latency, MadeFile
 from edgefm.searching.journal import SearchError
 from edgefm.searching.space import Epochs, Point, Space
@@ -127,14 +128,20 @@ def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[tuple
     for place, point in enumerate(points):
         progress.step("forecast", place, len(points))
         variant = evaluator.space.variant(point, Epochs.of(0), name="smallest")
-        try:
-            made = evaluator.made(_quickly(variant))
-            found.append((Corner(point=point, figures=evaluator.sizes(made)), made))
-        except REFUSALS as error:
-            progress.note(f"forecast: {evaluator.space.words(point)}: {error.message}")
+        made = attempted(partial(_made, evaluator, variant))
+        if isinstance(made, str):
+            progress.note(f"forecast: {evaluator.space.words(point)}: {made}")
+        else:
+            file, sizes = made
+            found.append((Corner(point=point, figures=sizes), file))
     progress.step("forecast", len(points), len(points))
     evaluator.forget()
     return tuple(found)
+
+
+def _made(evaluator: Evaluator, variant: Variant) -> tuple[MadeFile, Figures]:
+    file = evaluator.made(_quickly(variant))
+    return file, evaluator.sizes(file)
 
 
 def impossible(budgets: Sequence[SearchBudget], smallest: Sequence[Corner], space: Space) -> Mapping[str, str]:

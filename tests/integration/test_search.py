@@ -412,3 +412,21 @@ def test_quality_that_is_no_number_fails_the_trial_with_the_reason(
     result = _search(tmp_path / "s", data, trials=2, seeds=0)
     assert not result.document["front"] and result.met["any"] is False
     assert "on validation samples is nan" in (tmp_path / "s" / "journal.log").read_text()
+
+
+def test_own_measure_without_a_number_fails_the_trial_and_the_search_goes_on(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "measures_of_a_search.py").write_text(
+        "answers = [0.5, float('nan'), None, 0.4, 0.3]\n"
+        "def share(outputs, targets):\n"
+        "    value = answers.pop(0) if answers else 0.5\n"
+        "    return 1 / 0 if value is None else value\n"
+        "share.unit = '%'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = _search(tmp_path / "s", data, trials=4, seeds=0, quality="measures_of_a_search:share")
+    figures = [one["figures"]["accuracy_loss"] for name in ("front", "others") for one in result.document[name]]
+    assert sorted(figures) == pytest.approx([10, 20])
+    journal = (tmp_path / "s" / "journal.log").read_text()
+    assert "share gave nan" in journal and "share raised ZeroDivisionError" in journal

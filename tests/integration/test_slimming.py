@@ -17,7 +17,7 @@ from edgefm.compression.channels.importance import importance_of, taylor_scores
 from edgefm.compression.channels.latency_share import int8_latency_share
 from edgefm.compression.channels.slimming import quality_of, slim
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, NoQualityError, RecipeError
 from edgefm.data.preprocessing import preprocessing
 from edgefm.data.quality import quality
 from edgefm.recipes import Budget, FineTuning, Slim
@@ -146,6 +146,21 @@ def test_slim_halves_each_layer_and_says_so(trained: Any, task: Task) -> None:
     assert measured["before"] == quality_of(trained, task)
     assert measured["fine_tuned"] == quality_of(result.model, task) == result.history[-1]["val_quality"]
     assert measured["fine_tuned"] > max(0.65, measured["removed"])
+
+
+def test_network_that_a_measure_has_no_number_for_before_it_is_trained_on_is_slimmed(trained: Any, task: Task) -> None:
+    values = iter([None, 0.8, 0.7])
+
+    def measured(outputs: Any, targets: Any) -> float:
+        value = next(values)
+        if value is None:
+            raise NoQualityError("none")
+        return value
+
+    measure = replace(task.quality, function=measured)
+    recipe = Slim(keep=0.5, importance="l1", fine_tuning=NO_TRAINING)
+    facts = slim(trained, recipe, replace(task, quality=measure), seed=0).facts
+    assert [facts["quality"][name] for name in ("before", "removed", "fine_tuned")] == [0.8, None, 0.7]
 
 
 def test_slim_by_budget_meets_it(trained: Any, task: Task) -> None:

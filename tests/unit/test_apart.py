@@ -58,6 +58,15 @@ def stumble() -> None:
     raise IndexError("list index out of range")
 
 
+def be_killed(marks: str, times: int) -> int:
+    """Be killed so many times, then return how often this was called."""
+    calls = len(list(Path(marks).iterdir()))
+    Path(marks, str(calls)).touch()
+    if calls < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return calls + 1
+
+
 def asked_for_pid() -> int:
     return apart.call(own_pid, size_bytes=0, doing="asking")
 
@@ -79,6 +88,34 @@ def test_end_of_the_process_is_an_error_and_the_next_call_works(function: object
         apart.call(function, size_bytes=0, doing="asking")  # type: ignore[arg-type]
     assert caught.value.hint
     assert asked_for_pid() != os.getpid()
+
+
+def test_call_whose_process_is_killed_is_made_once_more(tmp_path: Path) -> None:
+    (tmp_path / "once").mkdir()
+    assert apart.call(be_killed, str(tmp_path / "once"), 1, size_bytes=0, doing="asking") == 2
+    (tmp_path / "ever").mkdir()
+    with pytest.raises(ModelError, match="asking crashed with SIGKILL"):
+        apart.call(be_killed, str(tmp_path / "ever"), 9, size_bytes=0, doing="asking")
+    assert len(list((tmp_path / "ever").iterdir())) == 2 and asked_for_pid()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal here")
+def test_time_in_which_both_processes_stand_still_is_no_silence() -> None:
+    script = (
+        "import os\nfrom edgefm.runtimes import apart\nfrom tests.unit.test_apart import own_pid, wait_in_steps\n"
+        "print(apart.call(own_pid, size_bytes=0, doing='x'), flush=True)\n"
+        "print(apart.call(wait_in_steps, 1.5, 1, size_bytes=0, doing='x', seconds=4.0), flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        both = (parent.pid, int(parent.stdout.readline()))
+        time.sleep(0.7)
+        for pid in both:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(5.0)
+        for pid in both:
+            os.kill(pid, signal.SIGCONT)
+        assert parent.stdout.readline() == "1\n"
 
 
 def test_errors_of_edgefm_come_back_whole() -> None:

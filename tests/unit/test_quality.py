@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.core.errors import DataError, RecipeError
+from edgefm.core.errors import DataError, NoQualityError, RecipeError
 from edgefm.data.quality import DEFAULTS, auc, predicted_classes, quality
 
 RANDOM = np.random.default_rng(0)
@@ -169,6 +169,9 @@ def odd(outputs, targets):
     return 1.0
 
 odd.unit = "kg"
+
+def precision(outputs, targets):
+    return 1 / sum([])
 """
     )
     monkeypatch.chdir(tmp_path)
@@ -178,10 +181,12 @@ odd.unit = "kg"
     assert (worst.name, worst.higher_is_better, worst.unit) == ("my_measures:worst", False, "")
     share = quality("my_measures:share", task="classification")
     assert (share.higher_is_better, share.unit) == (True, "%")
-    with pytest.raises(DataError, match=r"raised IndexError.*"):
+    with pytest.raises(DataError, match=r"raised IndexError.*") as caught:
         quality("my_measures:breaks", task="regression").function(outputs, np.zeros(3))
-    with pytest.raises(DataError, match="gave nan"):
-        quality("my_measures:nan", task="regression").function(outputs, np.zeros(3))
+    assert not isinstance(caught.value, NoQualityError)
+    for name, words in {"nan": "gave nan", "precision": "raised ZeroDivisionError"}.items():
+        with pytest.raises(NoQualityError, match=words):
+            quality(f"my_measures:{name}", task="regression").function(outputs, np.zeros(3))
     with pytest.raises(RecipeError, match="'kg'"):
         quality("my_measures:odd", task="regression")
     with pytest.raises(DataError, match="has no 'absent'"):

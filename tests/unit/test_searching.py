@@ -71,7 +71,23 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
     phone, watch = budgets.read(path)
     assert (phone.name, phone.limits) == ("phone", {"max_p50_ratio": 0.15})
     assert watch.limits == {"max_download_bytes": 40_000.0, "max_macs": 1_500_000.0}
-    assert budgets.parse({"a": {"max_size_bytes": "40 KiB"}}, where="b")[0].limits["max_size_bytes"] == 40_960
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("max_size_bytes", "40 KiB", 40_960),
+        ("max_size_bytes", "2.01 KB", 2010),
+        ("max_download_bytes", "8.05 KB", 8050),
+        ("max_macs", "4.1 M", 4_100_000),
+        ("max_macs", "8.2 M", 8_200_000),
+        ("max_macs", "0.07G", 70_000_000),
+        ("max_size_bytes", "1.1 MiB", 1_153_433),  # of 1,153,433.6
+        ("max_size_bytes", "512.0", 512),
+    ],
+)
+def test_decimals_with_a_unit_are_exact_and_rounded_down(key: str, given: str, value: int) -> None:
+    assert budgets.parse({"a": {key: given}}, where="b")[0].limits == {key: value}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +106,14 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
         ({"phone": {"max_p50_ratio": "0.1"}}, "a number is expected"),
         ({"phone": {"max_size_bytes": "40 kilo"}}, "KB, MB, GB, KiB"),
         ({"phone": {"max_size_bytes": 1.5}}, "a whole number"),
+        ({"phone": {"max_size_bytes": "1.5 B"}}, "a whole number"),
+        ({"phone": {"max_size_bytes": "0.0001 KB"}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_size_bytes": 10**400}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_macs": "1" + 400 * "0" + " G"}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_p50_ratio": float("inf")}}, "a finite number above 0 is expected"),
+        ({"phone": {5: 1}}, "unknown key '5'"),
+        ({5: {"max_size_bytes": 5}}, "5 cannot name a budget: a text is expected"),
+        ({5: 1}, "5 cannot name a budget: a text is expected"),
         ({"phone": {"max_accuracy_loss": 101}}, "at most 100 points"),
         ({"phone": {"max_p50_ratio": 0.1, "max_p50_us": 5, "target": "host"}}, "both limit the p50"),
         ({"phone": {"max_p50_us": 5}}, "max_p50_us is set without target"),
@@ -106,7 +130,7 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
         ({"phone": {"max_size_bytes": 5}, "Phone": {"max_size_bytes": 6}}, "differ in capitals alone: phone, Phone"),
     ],
 )
-def test_budget_that_is_wrong_is_refused(value: dict[str, Any], reason: str) -> None:
+def test_budget_that_is_wrong_is_refused(value: dict[Any, Any], reason: str) -> None:
     with pytest.raises(BudgetError) as caught:
         budgets.parse(value, where="budget.toml")
     assert reason in str(caught.value) and "budget.toml" in caught.value.message

@@ -18,7 +18,8 @@ _STAND = "[time.sleep(0.1) for _ in range(600)]"
 _PROGRAM = """
     import os, signal, sys, tempfile, time
     from pathlib import Path
-    from edgefm.cli import main, signals
+    from edgefm.cli import main
+    from edgefm.core import signals
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
 
     def action():
@@ -83,7 +84,8 @@ def test_signal_that_a_library_turns_into_an_error_of_its_own_is_still_a_stop(
 
 _SWALLOWED = """
     import signal, sys, time
-    from edgefm.cli import main, signals
+    from edgefm.cli import main
+    from edgefm.core import signals
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def action():

@@ -17,7 +17,7 @@ from edgefm.compression.channels.channel_removal import without_channels
 from edgefm.compression.channels.importance import Importance, importance_of
 from edgefm.compression.fine_tuning.loop import VALIDATION_SAMPLES, fine_tune_keras
 from edgefm.compression.fine_tuning.task import PassResult, Task
-from edgefm.core.errors import ModelError
+from edgefm.core.errors import ModelError, NoQualityError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes.passes import Slim
 from edgefm.training.distillation import Teacher
@@ -84,8 +84,13 @@ def slim(
     return PassResult(model=tuned, history=history, facts=facts)
 
 
-def quality_of(model: Any, task: Task, *, label: str = f"{LABEL}: validate", progress: Progress = SILENT) -> float:
-    """Return the quality of a Keras 3 model on up to 12,000 validation samples."""
+def quality_of(
+    model: Any, task: Task, *, label: str = f"{LABEL}: validate", progress: Progress = SILENT
+) -> float | None:
+    """Return the quality of a Keras 3 model on up to 12,000 validation samples; None where a measure gives no number.
+
+    A network that channels left may answer one class alone before it is trained on.
+    """
     import tensorflow as tf
 
     answer = tf.function(
@@ -99,7 +104,10 @@ def quality_of(model: Any, task: Task, *, label: str = f"{LABEL}: validate", pro
         parts.append([output.numpy() for output in answer(tf.constant(task.inputs(part)))])
         progress.step(label, start + len(part), len(images))
     outputs = tuple(np.concatenate(output).astype(np.float32) for output in zip(*parts, strict=True))
-    return float(task.quality.function(outputs, labels))
+    try:
+        return float(task.quality.function(outputs, labels))
+    except NoQualityError:
+        return None
 
 
 def _choose(

@@ -8,7 +8,9 @@ this one. See docs/adr/0022.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
+import math
 import os
 import pickle
 import queue
@@ -33,6 +35,8 @@ from edgefm.runtimes.session import BaseSession
 # The first call imports numpy and LiteRT.
 _START_SECONDS = 120.0
 _TOLD_EVERY = 0.1
+# While this process stands still (Ctrl-Z), so may the other one: silence is counted in turns of waiting.
+_TURN_SECONDS = 0.5
 _MEMORY_WORDS = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"OOM")
 _DAMAGED = "The file is damaged, or describes what cannot be run. Write it again, or give another one."
 
@@ -47,6 +51,7 @@ def call(
     runs: bytes | Path | None = None,
     seconds: float | None = None,
     told: Callable[[int], None] | None = None,
+    again: bool = True,
 ) -> _T:
     """Return what a function returns, called in the process apart.
 
@@ -58,6 +63,8 @@ def call(
       runs: the .tflite file, or its content, that the function runs, one inference between two signs of life.
       seconds: without a sign of life (see `tell`) after which the process is ended; None takes `patience`.
       told: receives what the function tells of its progress.
+      again: where the process is killed (by a person, or for want of memory), which says nothing of the file, call the
+        function once more.
     Raises:
       ModelError: the process crashed, took more memory or more time than it may, or the function raised something.
       EdgefmError: that the function raised.
@@ -66,14 +73,22 @@ def call(
         return function(*arguments)
     if seconds is None:
         seconds = patience(size_bytes, runs=runs)
-    with _LOCK:
+
+    def asked() -> tuple[str, Any]:
         process = _started()
         try:
-            answer = process.ask(function, arguments, size_bytes=size_bytes, doing=doing, seconds=seconds, told=told)
+            return process.ask(function, arguments, size_bytes=size_bytes, doing=doing, seconds=seconds, told=told)
         except BaseException:  # Ctrl-C, too: an answer that comes later would be taken for another call's
             process.close()
             raise
-    kind, value = answer
+
+    with _LOCK:
+        try:
+            kind, value = asked()
+        except _KilledError:
+            if not again:
+                raise
+            kind, value = asked()
     if kind == "gave":
         gave: _T = value
         return gave
@@ -147,8 +162,15 @@ class Session(BaseSession):
         self._call(_run)
 
     def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        doing = f"running {self._name}"
-        return call(function, self._number, *arguments, size_bytes=self._size_bytes, doing=doing, seconds=self._seconds)
+        return call(
+            function,
+            self._number,
+            *arguments,
+            size_bytes=self._size_bytes,
+            doing=f"running {self._name}",
+            seconds=self._seconds,
+            again=False,  # another process does not hold the model
+        )
 
 
 # ---- what runs in the process apart
@@ -199,6 +221,10 @@ def _session(number: int) -> BaseSession:
 # ---- the parent's side
 
 
+class _KilledError(ModelError):
+    """The process was killed: nothing that a file holds does that."""
+
+
 class _Process:
     """The process apart, with a thread that reads its answers."""
 
@@ -239,7 +265,7 @@ class _Process:
         while True:
             patience = max(seconds, _START_SECONDS) if self._fresh else seconds
             try:
-                message = self._answers.get(timeout=patience)
+                message = self._next(patience)
             except queue.Empty:
                 raise ModelError(f"{doing} gave no answer for {patience:.3g} s and was ended", hint=_DAMAGED) from None
             if message is None:
@@ -250,6 +276,13 @@ class _Process:
                 return kind, value
             if kind == "told" and told is not None:
                 told(value)
+
+    def _next(self, seconds: float) -> tuple[Any, ...] | None:
+        turns = math.ceil(seconds / _TURN_SECONDS)
+        for _ in range(turns - 1):
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=seconds / turns)
+        return self._answers.get(timeout=seconds / turns)
 
     def close(self) -> None:
         """End the process; it has nothing to save."""
@@ -277,8 +310,11 @@ class _Process:
         self._log.seek(0)
         if any(word in self._log.read() for word in _MEMORY_WORDS):
             return _out_of_memory(doing, size_bytes)
-        how = f"crashed with {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return ModelError(f"{doing} {how}", hint=_DAMAGED)
+        if code >= 0:
+            return ModelError(f"{doing} ended with exit code {code}", hint=_DAMAGED)
+        name = signal_name(-code)
+        kind = _KilledError if name == "SIGKILL" else ModelError
+        return kind(f"{doing} crashed with {name}", hint=_DAMAGED)
 
 
 def _out_of_memory(doing: str, size_bytes: int) -> ModelError:

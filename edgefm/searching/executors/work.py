@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts, scratch
-from edgefm.searching.driver import REFUSALS, Evaluate, Task
+from edgefm.searching.driver import Evaluate, Task, attempted
 from edgefm.searching.trials import Outcome
 
 if TYPE_CHECKING:
@@ -64,11 +64,10 @@ class Answer:
 def answer(evaluate: Evaluate, task: Task) -> Answer:
     """Return what came of a task; nothing is raised."""
     try:
-        return Answer(outcome=evaluate(task))
-    except REFUSALS as error:
-        return Answer(impossible=error.message)
+        outcome = attempted(lambda: evaluate(task))
     except Exception as error:
         return Answer(error=portable(error))
+    return Answer(impossible=outcome) if isinstance(outcome, str) else Answer(outcome=outcome)
 
 
 def portable(error: Exception) -> Exception:
