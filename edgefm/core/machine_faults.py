@@ -6,7 +6,7 @@ import errno
 import os
 
 # Not among them: what a library says of a damaged file, which may be an OSError, too.
-_NAMES = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM")
+_NAMES = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "EACCES", "EPERM")
 _NUMBERS = [getattr(errno, name) for name in _NAMES if hasattr(errno, name)]
 
 
