@@ -496,6 +496,31 @@ def test_training_of_a_halved_batch_is_resumed_with_it(data: Dataset, tmp_path: 
     assert figures(trained(data, recipe, tmp_path / "broken", model=model)) == figures(whole)
 
 
+def test_large_pictures_are_evaluated_in_batches_that_a_training_step_could_take(tmp_path: Path) -> None:
+    sizes: set[int] = set()
+
+    class Sees(keras.layers.Layer):
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            sizes.update({inputs.shape[0]} - {None} if not training else ())
+            return inputs
+
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    pixels = random.integers(0, 80, (300, 112, 112, 3), np.uint8) + (80 * labels).astype(np.uint8)[:, None, None, None]
+    train, few = (
+        Split(name=name, images=pixels[::-1][:n], labels=labels[::-1][:n]) for name, n in (("a", 300), ("b", 95))
+    )
+    data = Dataset(name="large", labels=("a", "b", "c"), train=train, validation=few, test=few, sha256="")
+    recipe = Training(epochs=1, batch_size=8, learning_rate=0.01)
+    result = trained(
+        data, recipe, tmp_path, model=lambda: small_network(shape=(112, 112, 3), classes=3, extra=[Sees()])
+    )
+    assert sizes == {500 * 32 * 32 // 112**2}
+    for split, said in ((train, result.verdict.train_accuracy), (few, result.kept["val_accuracy"])):
+        answers = np.asarray(result.model.predict(split.images, batch_size=32, verbose=0)).argmax(axis=1)
+        assert said == pytest.approx(float((answers == split.labels).mean()), abs=1e-9) and said > 0.3
+
+
 @pytest.mark.parametrize("activation", ["softmax", None], ids=["probabilities", "logits"])
 def test_colour_pictures_of_any_size_and_classes(activation: str | None, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
