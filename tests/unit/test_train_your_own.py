@@ -842,6 +842,17 @@ def test_pictures_whose_channels_come_first_are_refused(shape: tuple[int, ...], 
         _ready("resnet20", data, **recipe)
 
 
+def test_pictures_whose_channels_come_first_are_not_mirrored_along_their_rows(more: Path) -> None:
+    data = _data(shape=(3, 16, 24))
+    words = (
+        r"(?s)3 x 16 x 24: the channels come first.*x\.transpose\(0, 2, 3, 1\).*or train with flip=False, cutmix=0\."
+    )
+    with pytest.raises(DataError, match=words):
+        _ready("more_nets:channels_first", data, cutmix=0.5)
+    plain = _ready("more_nets:channels_first", data, flip=False, mixup=0.2)
+    assert plain.dataset.train.images.shape[1:] == (3, 16, 24)
+
+
 def test_size_of_sound_is_none_of_pictures(tmp_path: Path) -> None:
     pictures = _pictures(tmp_path / "pictures")
     with pytest.raises(RecipeError, match=r"(?s)nothing says at which size.*Give an image size, such as 96"):
