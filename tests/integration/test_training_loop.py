@@ -18,6 +18,7 @@ from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset, Split
 from edgefm.recipes import Training
 from edgefm.training.augmentation import epoch_order
+from edgefm.training.device.optimizers import optimizer_of
 from edgefm.training.device.session import Session
 from edgefm.training.step import history_csv
 from tests.fixtures.notes import Notes
@@ -246,6 +247,20 @@ def test_layers_that_begin_to_learn_take_steps_of_the_rate_and_the_schedule_goes
     resumed.begin(done=3)
     resumed.model.optimizer.iterations.assign(session.steps)
     assert resumed.learning_rate() == pytest.approx(float(schedule(3 * session.steps)), rel=1e-6)
+
+
+@pytest.mark.parametrize("done", [0, 2, 10, 25])
+def test_what_is_left_of_a_schedule_is_one_of_keras(done: int) -> None:
+    recipe = Training(learning_rate=0.5, warmup_fraction=0.25)
+    saved = keras.optimizers.serialize(optimizer_of(recipe, steps=40, done=done))
+    assert saved["config"]["learning_rate"]["module"] == "keras.optimizers.schedules"
+    optimizer = keras.optimizers.deserialize(saved)
+    step = np.arange(40)
+    warm = 0.02 + 0.48 * step / 10
+    expected = np.where(step < 10, warm, 0.25 * (1 + np.cos(np.pi * (step - 10) / 30)))
+    for index in range(done, 40):
+        optimizer.iterations.assign(index - done)
+        assert float(optimizer.learning_rate) == pytest.approx(expected[index], rel=1e-5, abs=1e-7)
 
 
 def test_layers_of_a_model_within_the_model_can_be_frozen(data: Dataset, tmp_path: Path) -> None:
