@@ -137,7 +137,10 @@ class _NoTensorFlow(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Refuse tensorflow, leave everything else to the other finders."""
         if fullname == "tensorflow":
-            raise ModuleNotFoundError("tensorflow is not used on this backend", name=fullname)
+            raise ModuleNotFoundError(
+                "tensorflow is not loaded within a training on another backend; what needs it imports it before",
+                name=fullname,
+            )
 
 
 def _first_installed() -> str:
