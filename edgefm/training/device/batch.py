@@ -55,7 +55,10 @@ def batch_of(job: Job, held: Mapping[str, Any], rows: Mapping[str, Any], step: A
 def mean_loss(job: Job, outputs: Any, targets: Any, weighted: Any, taught: Any, added: list[Any]) -> tuple[Any, Any]:
     """Return the loss of a batch, with what the model's layers add to it, and its share of right answers."""
     outputs = ops.cast(outputs, "float32")
-    losses = job.objective.losses(outputs, targets if weighted is None else weighted, taught, whole=weighted is None)
+    if weighted is None:
+        losses = job.objective.losses(outputs, targets, taught)
+    else:
+        losses = job.objective.weighted_losses(outputs, weighted, taught)
     loss = ops.mean(losses)
     for extra in added:
         loss = loss + ops.sum(ops.cast(extra, "float32"))
