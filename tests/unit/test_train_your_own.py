@@ -717,6 +717,12 @@ def scaled_by_operations(input_shape, classes):
     return keras.Model(inputs, layers.Dense(classes, name="head")(layers.GlobalAveragePooling2D()(scaled)))
 
 
+def compiled(input_shape, classes):
+    model = keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(classes)])
+    model.compile("sgd", "huber")
+    return model
+
+
 ready_made = keras.Sequential([keras.Input((16, 24, 3)), layers.Flatten(), layers.Dense(3)])
 """
 
@@ -741,6 +747,22 @@ def more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_model_that_no_picture_fits_is_refused(name: str, kind: Any, words: str, more: Path) -> None:
     with pytest.raises(kind, match=words):
         _ready(f"more_nets:{name}", _data())
+
+
+def test_what_a_model_was_compiled_with_is_said_not_to_be_used(more: Path) -> None:
+    data, notes = _data(), Notes()
+    ready = _ready("more_nets:compiled", data, notes)
+    wanted = "was compiled with the loss huber: that, its optimizer and its metrics are not used"
+    assert [note for note in notes.notes if wanted in note and note.endswith("cross_entropy and adamw")]
+    assert ready.model is not None
+    model, _ = ready.model()
+    model.compile(loss="mae")
+    model.save("mine.keras")
+    _ready("mine.keras", data, notes)
+    assert any("mine.keras was compiled with the loss mean_absolute_error" in note for note in notes.notes)
+    before = len(notes.notes)
+    _ready("more_nets:channels_first", _data(shape=(3, 16, 24)), notes, flip=False)
+    assert not any("was compiled with" in note for note in notes.notes[before:])
 
 
 def test_model_that_scales_pixels_by_operations_gets_pixels_as_they_are(more: Path) -> None:
