@@ -765,6 +765,31 @@ def test_what_a_model_was_compiled_with_is_said_not_to_be_used(more: Path) -> No
     assert not any("was compiled with" in note for note in notes.notes[before:])
 
 
+def test_precision_of_a_training_is_none_of_later_models(more: Path) -> None:
+    import keras
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        trained = edgefm.train(
+            "more_nets:compiled",
+            data=_data(),
+            epochs=1,
+            backend="tensorflow",
+            precision="mixed_bfloat16",
+            progress=False,
+        )
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        keras.config.set_dtype_policy("float32")
+        with pytest.raises(DataError, match="single class"):
+            Run("run").train(
+                data=_data(classes=1), model="more_nets:compiled", precision="mixed_bfloat16", progress=False
+            )
+        assert keras.config.dtype_policy().name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert trained.device["precision"] == "mixed_bfloat16"
+
+
 def test_model_that_scales_pixels_by_operations_gets_pixels_as_they_are(more: Path) -> None:
     notes = Notes()
     ready = _ready("more_nets:scaled_by_operations", _data(), notes)
