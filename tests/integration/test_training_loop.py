@@ -615,6 +615,44 @@ def _on(backend: str, folder: Path) -> list[list[float]]:
     return result
 
 
+_RESUMED_ON_TORCH = """
+from pathlib import Path
+import numpy as np
+from edgefm.keras_graph.backend import use_backend
+use_backend("torch")
+from edgefm.core.errors import RunError
+from edgefm.recipes import Training
+from tests.fixtures.small_data import small_fashion_mnist
+from tests.fixtures.small_networks import trained
+from tests.integration.test_training_loop import StopIn, figures
+data, recipe = small_fashion_mnist(train=96, validation=32), Training(epochs=3, batch_size=32)
+whole = trained(data, recipe, Path("whole"), backend="torch")
+try:
+    trained(data, recipe, Path("broken"), backend="torch", progress=StopIn(3))
+except KeyboardInterrupt:
+    resumed = trained(data, recipe, Path("broken"), backend="torch")
+assert resumed.resumed_from == 2 and figures(resumed) == figures(whole), (figures(resumed), figures(whole))
+state = dict(np.load("whole/checkpoint.npz"))
+np.savez("whole/checkpoint.npz", **{**state, "chance_on_cpu": np.zeros(3, np.uint8)})
+try:
+    trained(data, recipe, Path("whole"), backend="torch")
+except RunError as error:
+    assert "checkpoint.npz is damaged: " in str(error), error
+else:
+    raise AssertionError("a damaged state was taken")
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_resumed_training_on_pytorch_drops_out_as_an_unbroken_one(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", _RESUMED_ON_TORCH], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.jax
 @pytest.mark.torch
 @pytest.mark.slow
