@@ -169,7 +169,9 @@ class Run(RunFolder):
             value_range=value_range,
         )
         check_type(trust, "trust", bool, "True or False")
-        with shown(progress) as receiver:
+        from edgefm.keras_graph.backend import dtype_policy_kept
+
+        with dtype_policy_kept(), shown(progress) as receiver:
             step = train_in(
                 self._open_or_create,
                 stopped_in=self._open() if resume else None,

@@ -178,9 +178,10 @@ def train(
     )
     events = None if tensorboard is None else folder_path(tensorboard, "tensorboard")
     chosen = training_recipe(recipe, **changes)
-    with shown(progress) as receiver:
+    from edgefm.keras_graph.backend import dtype_policy_kept, use_backend, without_tensorflow
+
+    with dtype_policy_kept(), shown(progress) as receiver:
         from edgefm.data.dataset import Dataset
-        from edgefm.keras_graph.backend import use_backend, without_tensorflow
         from edgefm.keras_graph.idle_gpu import note_idle_gpu
         from edgefm.training.fastest import fastest_setting
 

@@ -114,6 +114,17 @@ def find_backend(backend: str | None, precision: str) -> str:
 
 
 @contextmanager
+def dtype_policy_kept() -> Iterator[None]:
+    """Leave Keras's dtype policy as it was, float32 where Keras was not loaded: models of the caller follow it."""
+    before = sys.modules["keras"].config.dtype_policy() if "keras" in sys.modules else "float32"
+    try:
+        yield
+    finally:
+        if "keras" in sys.modules:
+            sys.modules["keras"].config.set_dtype_policy(before)
+
+
+@contextmanager
 def without_tensorflow(device: BackendDevice) -> Iterator[None]:
     """Keep Keras from importing TensorFlow, where it is installed, while it runs on another backend.
 
@@ -137,7 +148,10 @@ class _NoTensorFlow(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Refuse tensorflow, leave everything else to the other finders."""
         if fullname == "tensorflow":
-            raise ModuleNotFoundError("tensorflow is not used on this backend", name=fullname)
+            raise ModuleNotFoundError(
+                "tensorflow is not loaded within a training on another backend; what needs it imports it before",
+                name=fullname,
+            )
 
 
 def _first_installed() -> str:

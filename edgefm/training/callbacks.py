@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,13 @@ def _check(callback: Any, recipe: Training) -> None:
             f"the callback {name} has only on_batch_end, which is not called: many steps run at once",
             hint="Leave it out: a training ends by itself where the loss is not finite.",
         )
-    if isinstance(callback, of_keras.TensorBoard) and importlib.util.find_spec("tensorboard") is None:
+    board = isinstance(callback, of_keras.TensorBoard)
+    if board and keras.config.backend() != "tensorflow" and "tensorflow" not in sys.modules:
+        raise ArgumentError(
+            f"the callback {name} writes with TensorFlow, which a training on {keras.config.backend()} does not load",
+            hint="Give the folder as tensorboard=... instead, which needs no package; or import tensorflow before.",
+        )
+    if board and importlib.util.find_spec("tensorboard") is None:
         raise ArgumentError(
             f"the callback {name} needs the package tensorboard, which is not installed",
             hint="Give the folder as tensorboard=... instead, which needs no package; or pip install tensorboard",

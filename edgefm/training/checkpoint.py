@@ -13,12 +13,12 @@ import numpy as np
 from edgefm.core import artefacts
 from edgefm.core.documents import parse_json
 from edgefm.core.errors import RunError
-from edgefm.core.given import npz
-from edgefm.core.given.damage import reason
+from edgefm.core.given import damage, npz
 
 FILE_NAME = "checkpoint.npz"
 # The weights of the epoch with the least validation loss so far.
 BEST_NAME = "best-weights.npz"
+_ON_CPU, _ON_GPU = "chance_on_cpu", "chance_on_gpu"
 _HINT = "Remove its folder and train again."
 
 
@@ -29,18 +29,24 @@ def save(path: Path, model: Any, epochs: Sequence[Mapping[str, Any]]) -> None:
     """
     told = np.frombuffer(json.dumps(list(epochs)).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, history=told, **_numbered(_variables(model)))
+    np.savez(buffer, allow_pickle=False, history=told, **_torch_chance(), **_numbered(_variables(model)))
     artefacts.write_bytes(path, buffer.getvalue())
 
 
 def restore(path: Path, model: Any) -> list[dict[str, Any]]:
-    """Set a compiled keras.Model to a saved state and return the history up to it.
+    """Set a compiled keras.Model, and PyTorch's own chance, to a saved state and return the history up to it.
 
     Raises:
       RunError: the file is damaged, or was written for another model or optimiser.
     """
-    epochs, arrays = _read(path)
-    _assign(path, _variables(model), arrays)
+    epochs, saved = _read(path)
+    _assign(path, _variables(model), [saved[name] for name in sorted(saved) if name.isdecimal()])
+    for name in _torch_chance().keys() & saved.keys():
+        import torch
+
+        chance = torch.cuda if name == _ON_GPU else torch
+        with damage.told(RunError, f"the checkpoint {path} is damaged", hint=_HINT):
+            chance.set_rng_state(torch.from_numpy(saved[name]))
     return epochs
 
 
@@ -70,15 +76,14 @@ def restore_weights(path: Path, model: Any) -> None:
     _assign(path, model.weights, [saved[name] for name in sorted(saved)])
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[np.ndarray[Any, Any]]]:
+def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, np.ndarray[Any, Any]]]:
     try:
         saved = npz.read(path, RunError, missing=f"no file at {path}")
         told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
         value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
-        arrays = [saved[name] for name in sorted(saved) if name != "history"]
     except (ValueError, KeyError, RunError) as error:
-        raise RunError(f"the checkpoint {path} is damaged: {reason(error)}", hint=_HINT) from error
-    return value["epochs"], arrays
+        raise RunError(f"the checkpoint {path} is damaged: {damage.reason(error)}", hint=_HINT) from error
+    return value["epochs"], saved
 
 
 def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray[Any, Any]]) -> None:
@@ -97,6 +102,20 @@ def _variables(model: Any) -> list[Any]:
     metrics = {id(variable) for variable in model.metrics_variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
     return own + list(model.optimizer.variables)
+
+
+def _torch_chance() -> dict[str, np.ndarray[Any, Any]]:
+    """Return the state of PyTorch's own generators, which Keras's Dropout draws from there; {} on other backends."""
+    import keras
+
+    if keras.config.backend() != "torch":
+        return {}
+    import torch
+
+    states = {_ON_CPU: torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states[_ON_GPU] = torch.cuda.get_rng_state()
+    return {name: state.numpy() for name, state in states.items()}
 
 
 def _to_numpy(variable: Any) -> np.ndarray[Any, Any]:

@@ -18,6 +18,7 @@ from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset, Split
 from edgefm.recipes import Training
 from edgefm.training.augmentation import epoch_order
+from edgefm.training.device.optimizers import optimizer_of
 from edgefm.training.device.session import Session
 from edgefm.training.step import history_csv
 from tests.fixtures.notes import Notes
@@ -246,6 +247,20 @@ def test_layers_that_begin_to_learn_take_steps_of_the_rate_and_the_schedule_goes
     resumed.begin(done=3)
     resumed.model.optimizer.iterations.assign(session.steps)
     assert resumed.learning_rate() == pytest.approx(float(schedule(3 * session.steps)), rel=1e-6)
+
+
+@pytest.mark.parametrize("done", [0, 2, 10, 25])
+def test_what_is_left_of_a_schedule_is_one_of_keras(done: int) -> None:
+    recipe = Training(learning_rate=0.5, warmup_fraction=0.25)
+    saved = keras.optimizers.serialize(optimizer_of(recipe, steps=40, done=done))
+    assert saved["config"]["learning_rate"]["module"] == "keras.optimizers.schedules"
+    optimizer = keras.optimizers.deserialize(saved)
+    step = np.arange(40)
+    warm = 0.02 + 0.48 * step / 10
+    expected = np.where(step < 10, warm, 0.25 * (1 + np.cos(np.pi * (step - 10) / 30)))
+    for index in range(done, 40):
+        optimizer.iterations.assign(index - done)
+        assert float(optimizer.learning_rate) == pytest.approx(expected[index], rel=1e-5, abs=1e-7)
 
 
 def test_layers_of_a_model_within_the_model_can_be_frozen(data: Dataset, tmp_path: Path) -> None:
@@ -496,6 +511,31 @@ def test_training_of_a_halved_batch_is_resumed_with_it(data: Dataset, tmp_path: 
     assert figures(trained(data, recipe, tmp_path / "broken", model=model)) == figures(whole)
 
 
+def test_large_pictures_are_evaluated_in_batches_that_a_training_step_could_take(tmp_path: Path) -> None:
+    sizes: set[int] = set()
+
+    class Sees(keras.layers.Layer):
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            sizes.update({inputs.shape[0]} - {None} if not training else ())
+            return inputs
+
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    pixels = random.integers(0, 80, (300, 112, 112, 3), np.uint8) + (80 * labels).astype(np.uint8)[:, None, None, None]
+    train, few = (
+        Split(name=name, images=pixels[::-1][:n], labels=labels[::-1][:n]) for name, n in (("a", 300), ("b", 95))
+    )
+    data = Dataset(name="large", labels=("a", "b", "c"), train=train, validation=few, test=few, sha256="")
+    recipe = Training(epochs=1, batch_size=8, learning_rate=0.01)
+    result = trained(
+        data, recipe, tmp_path, model=lambda: small_network(shape=(112, 112, 3), classes=3, extra=[Sees()])
+    )
+    assert sizes == {500 * 32 * 32 // 112**2}
+    for split, said in ((train, result.verdict.train_accuracy), (few, result.kept["val_accuracy"])):
+        answers = np.asarray(result.model.predict(split.images, batch_size=32, verbose=0)).argmax(axis=1)
+        assert said == pytest.approx(float((answers == split.labels).mean()), abs=1e-9) and said > 0.3
+
+
 @pytest.mark.parametrize("activation", ["softmax", None], ids=["probabilities", "logits"])
 def test_colour_pictures_of_any_size_and_classes(activation: str | None, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
@@ -573,6 +613,44 @@ def _on(backend: str, folder: Path) -> list[list[float]]:
     assert done.returncode == 0, done.stderr[-3000:]
     result: list[list[float]] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+_RESUMED_ON_TORCH = """
+from pathlib import Path
+import numpy as np
+from edgefm.keras_graph.backend import use_backend
+use_backend("torch")
+from edgefm.core.errors import RunError
+from edgefm.recipes import Training
+from tests.fixtures.small_data import small_fashion_mnist
+from tests.fixtures.small_networks import trained
+from tests.integration.test_training_loop import StopIn, figures
+data, recipe = small_fashion_mnist(train=96, validation=32), Training(epochs=3, batch_size=32)
+whole = trained(data, recipe, Path("whole"), backend="torch")
+try:
+    trained(data, recipe, Path("broken"), backend="torch", progress=StopIn(3))
+except KeyboardInterrupt:
+    resumed = trained(data, recipe, Path("broken"), backend="torch")
+assert resumed.resumed_from == 2 and figures(resumed) == figures(whole), (figures(resumed), figures(whole))
+state = dict(np.load("whole/checkpoint.npz"))
+np.savez("whole/checkpoint.npz", **{**state, "chance_on_cpu": np.zeros(3, np.uint8)})
+try:
+    trained(data, recipe, Path("whole"), backend="torch")
+except RunError as error:
+    assert "checkpoint.npz is damaged: " in str(error), error
+else:
+    raise AssertionError("a damaged state was taken")
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_resumed_training_on_pytorch_drops_out_as_an_unbroken_one(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", _RESUMED_ON_TORCH], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.jax

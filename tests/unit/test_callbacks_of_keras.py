@@ -325,6 +325,20 @@ def test_tensorboard_without_its_package_is_refused(
     assert check_callbacks(given, RECIPE, SILENT) == tuple(given)
 
 
+def test_tensorboard_of_keras_on_another_backend_needs_tensorflow_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [keras.callbacks.TensorBoard(str(tmp_path / "board"))]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: name)
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    assert check_callbacks(given, RECIPE, SILENT) == tuple(given)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    with pytest.raises(
+        ArgumentError, match=r"training on jax does not load\n  Give the folder as tensorboard=.*before"
+    ):
+        check_callbacks(given, RECIPE, SILENT)
+
+
 def test_what_is_not_called_is_said_of_functions_of_the_user(data: Dataset, tmp_path: Path) -> None:
     class TestsAlone(keras.callbacks.Callback):
         def on_test_batch_end(self, batch: int, logs: Any = None) -> None: ...

@@ -1,6 +1,7 @@
 """Augmentation on the device against numpy, pixel by pixel."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from edgefm.training.augmentation_check import check_augmentation
 from edgefm.training.device.chance import epoch_chance
 from edgefm.training.device.covering import erased, exchanged, mixed
 from edgefm.training.device.moving import moved, turned
-from edgefm.training.device.objective import class_weights, margin_losses
+from edgefm.training.device.objective import Objective, class_weights, margin_losses
 from edgefm.training.device.views import labels_seen, view
 
 SHAPE = (9, 7, 2)
@@ -183,6 +184,41 @@ def test_multi_margin_is_that_of_torch() -> None:
     expected = torch.nn.MultiMarginLoss(reduction="none")(torch.tensor(scores), torch.tensor(labels)).numpy()
     found = np.asarray(margin_losses(scores, np.eye(6, dtype=np.float32)[labels]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["logits", "probabilities"])
+def test_weighted_losses_have_their_slope_whether_tensorflow_is_deterministic_or_not(
+    form: Literal["logits", "probabilities"],
+) -> None:
+    import tensorflow as tf
+    from tensorflow.python.framework import config
+
+    random = np.random.default_rng(2)
+    logits = random.normal(size=(4, 3)).astype(np.float32)
+    weights, shares = np.float32([3, 1, 0]), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    shares[3] = 0.75, 0, 0.25  # a mixed image, of which a part weighs nothing
+    targets = shares * weights
+    objective = Objective(recipe=Training(label_smoothing=0.1), classes=3, form=form)
+
+    @tf.function
+    def found(scores: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            outputs = scores if form == "logits" else tf.nn.softmax(scores)
+            losses = objective.weighted_losses(outputs, tf.constant(targets))
+        return losses, tape.gradient(losses, scores)
+
+    deterministic = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    try:
+        losses, slopes = found(tf.constant(logits))
+    finally:
+        if deterministic:
+            config.enable_op_determinism()
+    answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    smooth = 0.9 * targets + 0.1 / 3 * targets.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(losses, -(smooth * np.log(answers)).sum(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slopes, targets.sum(axis=1, keepdims=True) * answers - smooth, atol=1e-5)
 
 
 def test_balanced_weights_make_classes_count_alike() -> None:

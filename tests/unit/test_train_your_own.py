@@ -717,6 +717,12 @@ def scaled_by_operations(input_shape, classes):
     return keras.Model(inputs, layers.Dense(classes, name="head")(layers.GlobalAveragePooling2D()(scaled)))
 
 
+def compiled(input_shape, classes):
+    model = keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(classes)])
+    model.compile("sgd", "huber")
+    return model
+
+
 ready_made = keras.Sequential([keras.Input((16, 24, 3)), layers.Flatten(), layers.Dense(3)])
 """
 
@@ -741,6 +747,47 @@ def more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_model_that_no_picture_fits_is_refused(name: str, kind: Any, words: str, more: Path) -> None:
     with pytest.raises(kind, match=words):
         _ready(f"more_nets:{name}", _data())
+
+
+def test_what_a_model_was_compiled_with_is_said_not_to_be_used(more: Path) -> None:
+    data, notes = _data(), Notes()
+    ready = _ready("more_nets:compiled", data, notes)
+    wanted = "was compiled with the loss huber: that, its optimizer and its metrics are not used"
+    assert [note for note in notes.notes if wanted in note and note.endswith("cross_entropy and adamw")]
+    assert ready.model is not None
+    model, _ = ready.model()
+    model.compile(loss="mae")
+    model.save("mine.keras")
+    _ready("mine.keras", data, notes)
+    assert any("mine.keras was compiled with the loss mean_absolute_error" in note for note in notes.notes)
+    before = len(notes.notes)
+    _ready("more_nets:channels_first", _data(shape=(3, 16, 24)), notes, flip=False)
+    assert not any("was compiled with" in note for note in notes.notes[before:])
+
+
+def test_precision_of_a_training_is_none_of_later_models(more: Path) -> None:
+    import keras
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        trained = edgefm.train(
+            "more_nets:compiled",
+            data=_data(),
+            epochs=1,
+            backend="tensorflow",
+            precision="mixed_bfloat16",
+            progress=False,
+        )
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        keras.config.set_dtype_policy("float32")
+        with pytest.raises(DataError, match="single class"):
+            Run("run").train(
+                data=_data(classes=1), model="more_nets:compiled", precision="mixed_bfloat16", progress=False
+            )
+        assert keras.config.dtype_policy().name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert trained.device["precision"] == "mixed_bfloat16"
 
 
 def test_model_that_scales_pixels_by_operations_gets_pixels_as_they_are(more: Path) -> None:
@@ -840,6 +887,17 @@ def test_pictures_whose_channels_come_first_are_refused(shape: tuple[int, ...], 
     data = _data(shape=shape)
     with pytest.raises(DataError, match=r"(?s)channels come first.*x\.transpose\(0, 2, 3, 1\)"):
         _ready("resnet20", data, **recipe)
+
+
+def test_pictures_whose_channels_come_first_are_not_mirrored_along_their_rows(more: Path) -> None:
+    data = _data(shape=(3, 16, 24))
+    words = (
+        r"(?s)3 x 16 x 24: the channels come first.*x\.transpose\(0, 2, 3, 1\).*or train with flip=False, cutmix=0\."
+    )
+    with pytest.raises(DataError, match=words):
+        _ready("more_nets:channels_first", data, cutmix=0.5)
+    plain = _ready("more_nets:channels_first", data, flip=False, mixup=0.2)
+    assert plain.dataset.train.images.shape[1:] == (3, 16, 24)
 
 
 def test_size_of_sound_is_none_of_pictures(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
             return Loaded(float32=float32_tflite_of_saved_model(path, trust=trust))
     given = load_given(path, trust=trust)
     model = in_float32(given)
-    return Loaded(keras=model, given=None if model is given else given, loss=_loss(path, model))
+    return Loaded(keras=model, given=None if model is given else given, loss=stored_loss_of(path, model))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,8 @@ def content_sha256(model: Loaded) -> str:
     return total.hexdigest()
 
 
-def _loss(path: Path, model: Any) -> tuple[str, bool]:
+def stored_loss_of(path: Path, model: Any) -> tuple[str, bool]:
+    """Return the name of the loss that a file's model was compiled with, see `stored_loss`; nothing of it is run."""
     from edgefm_converters.readers.saved_model import read_keras_metadata
     from edgefm_converters.readers.stored_config import read_stored
     from edgefm_converters.readers.stored_loss import stored_loss

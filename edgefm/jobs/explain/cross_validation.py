@@ -27,8 +27,6 @@ from edgefm.recipes import Training
 if TYPE_CHECKING:
     from edgefm.keras_graph.backend import BackendDevice
 
-_BATCH = 500
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
@@ -173,6 +171,7 @@ def _trained(
     """Return what a model trained on a data set says of its validation split, float32 [n, classes]."""
     from edgefm.jobs.to_learn import to_learn
     from edgefm.keras_graph.backend import without_tensorflow
+    from edgefm.training.device.batch import evaluation_batch
     from edgefm.training.fit import fit
     from edgefm.training.step import teacher_of
 
@@ -199,9 +198,10 @@ def _trained(
             progress=progress,
         )
         images = ready.dataset.validation.images
+        size = evaluation_batch(images.shape[1:], batch_size=trained.epochs[-1]["batch_size"])
         parts = [
-            np.asarray(trained.model.predict_on_batch(images[start : start + _BATCH]), np.float32)
-            for start in range(0, len(images), _BATCH)
+            np.asarray(trained.model.predict_on_batch(images[start : start + size]), np.float32)
+            for start in range(0, len(images), size)
         ]
     return probabilities_of(np.concatenate(parts), logits=False)  # of one unit, both columns
 

@@ -14,6 +14,7 @@ from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import (
     Learnt,
     adapted,
+    check_axes,
     check_enough,
     check_flip,
     check_is_one_input,
@@ -132,6 +133,7 @@ def to_learn(
     recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
     recipe = _for_device(recipe, learnt.dataset, free=free, backend=backend, precision=precision, progress=progress)
     check_flip(recipe, learnt.dataset)
+    check_axes(recipe, learnt.dataset)
     with _without_tensorflow(recipe, backend, precision):
         built = model.builder(learnt.dataset, progress)  # before its inputs are asked for
     return ToLearn(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Encoded pictures of one size are taken as they are up to this side; photographs would be far too much.
 _LARGEST = 256
 _CHANNELS = (1, 3, 4)  # of pictures
+# Augmentation that takes the first axis of a picture for its rows and the second for its columns.
+_OF_ROWS_AND_COLUMNS = ("flip", "shift_pixels", "rotation_degrees", "zoom", "erasing", "cutmix")
 # Of each class: one to learn from, one to validate on and one to test.
 _LEAST_OF_A_CLASS = 3
 
@@ -91,13 +93,16 @@ def check_is_one_input(dataset: Dataset) -> None:
         )
 
 
-def check_channels_last(dataset: Dataset) -> None:
-    """Raise a DataError where samples are pictures whose channels come first, such as 3 x 32 x 32."""
+def check_channels_last(dataset: Dataset, *, otherwise: str = "") -> None:
+    """Raise a DataError where samples are pictures whose channels come first, such as 3 x 32 x 32.
+
+    What else can be done than to move them ends the message: `otherwise`.
+    """
     shape = dataset.train.images.shape[1:]
     if len(shape) == 3 and shape[0] in _CHANNELS and min(shape[1:]) > max(_CHANNELS):
         raise DataError(
             f"the samples of {dataset.name} are {' x '.join(map(str, shape))}: the channels come first",
-            hint="Move them to the end: x.transpose(0, 2, 3, 1).",
+            hint=f"Move them to the end: x.transpose(0, 2, 3, 1){otherwise}.",
         )
 
 
@@ -133,6 +138,21 @@ def check_flip(recipe: Training, dataset: Dataset) -> None:
         raise RecipeError(
             f"the recipe mirrors pictures, and those of {dataset.name} are marked as not flippable",
             hint="Train with flip=False; or take the mark away, where a mirrored picture is of its class.",
+        )
+
+
+def check_axes(recipe: Training, dataset: Dataset) -> None:
+    """Raise a DataError where a recipe mirrors, moves or covers pictures whose channels come first.
+
+    A model of one's own may take them so, but rows and columns are then not where augmentation takes them from.
+    """
+    used = [name for name in _OF_ROWS_AND_COLUMNS if getattr(recipe, name)]
+    if used:
+        others = ", ".join(f"{name}={False if name == 'flip' else 0}" for name in used)
+        check_channels_last(
+            dataset,
+            otherwise=" (a model that takes them first then begins with keras.layers.Permute((3, 1, 2))); or train "
+            f"with {others}",
         )
 
 

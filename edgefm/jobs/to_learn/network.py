@@ -10,6 +10,7 @@ from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import Progress
 from edgefm.core.text import few
 from edgefm.data.preprocessing import PIXELS
+from edgefm.recipes import Training
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -67,6 +68,15 @@ def check_classes(model: Any, dataset: Dataset, *, source: str) -> None:
             f"{source} has {shape[0]} classes, {dataset.name} has {len(dataset.labels)}: {few(dataset.labels)}",
             hint="Give data of the model's classes; or a function that builds the model for other classes, with the "
             "file as its pretrained weights.",
+        )
+
+
+def say_of_loss(loss: str, recipe: Training, *, source: str, progress: Progress) -> None:
+    """Note that the loss that a model was compiled with, '' of none, is not what it is trained with."""
+    if loss:
+        progress.note(
+            f"{source} was compiled with the loss {loss}: that, its optimizer and its metrics are not used; it learns "
+            f"by the recipe's, {recipe.loss} and {recipe.optimizer}"
         )
 
 

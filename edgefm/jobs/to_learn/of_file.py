@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgefm.core import trust as trust_list
 from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import Learnt
-from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of
+from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of, say_of_loss
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm_converters.readers import model_file
@@ -66,6 +66,8 @@ class FileModel:
     def builder(self, dataset: Dataset, progress: Progress) -> Callable[[], tuple[Any, Collection[str]]]:
         """Return what returns the model: it is loaded already."""
         name = self._path.name
+        loss, _ = model_file.stored_loss_of(self._path, self._model)
+        say_of_loss(loss, self._recipe, source=name, progress=progress)
         frozen = take_over_pretrained(self._model, self._recipe, progress)
         model = for_pixels(
             self._model,

@@ -14,11 +14,12 @@ from edgefm.core import artefacts
 from edgefm.core.named_function import trust_function
 from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import Learnt
-from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of
+from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of, say_of_loss
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm.training.named_model import NamedModel
 from edgefm.training.own_objects import check_found_again, files_of_own_code
+from edgefm_converters.readers.stored_loss import loss_in_memory
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -67,6 +68,8 @@ class FunctionModel:
         """Return what returns the model: it is built already."""
         where = self._recipe.model
         self._sha256 = _content_sha256(self._model, where=where)
+        loss, _ = loss_in_memory(self._model)
+        say_of_loss(loss, self._recipe, source=where, progress=progress)
         frozen = take_over_pretrained(self._model, self._recipe, progress)
         model = for_pixels(
             self._model,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from edgefm.training.device.objective import Objective
 from edgefm.training.device.views import labels_seen, model_inputs, view
 
-# Images of an evaluation that run at once.
-EVALUATION_BATCH = 500
+# Images of an evaluation that run at once, as long as they hold no more values than so many of 32 x 32 x 3.
+_EVALUATED = 500
+_EVALUATED_VALUES = _EVALUATED * 32 * 32 * 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,10 @@ def batch_of(job: Job, held: Mapping[str, Any], rows: Mapping[str, Any], step: A
 def mean_loss(job: Job, outputs: Any, targets: Any, weighted: Any, taught: Any, added: list[Any]) -> tuple[Any, Any]:
     """Return the loss of a batch, with what the model's layers add to it, and its share of right answers."""
     outputs = ops.cast(outputs, "float32")
-    losses = job.objective.losses(outputs, targets if weighted is None else weighted, taught, whole=weighted is None)
+    if weighted is None:
+        losses = job.objective.losses(outputs, targets, taught)
+    else:
+        losses = job.objective.weighted_losses(outputs, weighted, taught)
     loss = ops.mean(losses)
     for extra in added:
         loss = loss + ops.sum(ops.cast(extra, "float32"))
@@ -69,21 +74,33 @@ def penalty(job: Job, values: list[Any]) -> Any:
     return total
 
 
-def evaluation_batches(images: Any) -> list[tuple[int, int]]:
-    """Return (first, kept from) of batches of one size; the last one may begin among the images of the one before."""
-    total = int(images.shape[0])
-    size = min(EVALUATION_BATCH, total)
-    starts = list(range(0, total, size))
-    return [(min(start, total - size), start - min(start, total - size)) for start in starts]
+def evaluation_batch(shape: tuple[int, ...], *, batch_size: int) -> int:
+    """Return how many images of a shape are answered at once: of large ones fewer, but no fewer than a step takes.
+
+    >>> evaluation_batch((28, 28, 1), batch_size=16), evaluation_batch((224, 224, 3), batch_size=16)
+    (500, 16)
+    """
+    return min(_EVALUATED, max(batch_size, _EVALUATED_VALUES // math.prod(shape)))
 
 
-def evaluation_slice(images: Any, first: int) -> Any:
-    """Return a batch of images as the model takes them."""
-    size = min(EVALUATION_BATCH, int(images.shape[0]))
-    return model_inputs(ops.slice(images, (first, *(0 for _ in images.shape[1:])), (size, *images.shape[1:])))
+def answers(
+    answer: Callable[[Any], Any], images: Any, order: NDArray[np.int32], *, batch_size: int
+) -> NDArray[np.float32]:
+    """Return a model's outputs of some images, float32 [n, ...] on the host.
 
+    All batches have one size, since another one would be compiled anew: the last one may begin among the images of the
+    one before.
 
-def joined(batches: list[Any], kept: list[int]) -> NDArray[Any]:
-    """Return the outputs of evaluation batches as one array on the host."""
+    Args:
+      answer: returns the outputs of a batch as the model takes it.
+      images: on the device.
+      order: int32 [n], which of them.
+      batch_size: images a step of the training, see `evaluation_batch`.
+    """
+    size = min(evaluation_batch(tuple(images.shape[1:]), batch_size=batch_size), len(order))
+    starts = range(0, len(order), size)
+    chosen = [order[min(start, len(order) - size) :][:size] for start in starts]
+    batches = [answer(model_inputs(ops.take(images, ops.convert_to_tensor(some), axis=0))) for some in chosen]
     arrays = [ops.convert_to_numpy(ops.cast(batch, "float32")) for batch in batches]
-    return np.concatenate([array[start:] for array, start in zip(arrays, kept, strict=True)])
+    missing = len(starts) * size - len(order)
+    return np.concatenate([*arrays[:-1], arrays[-1][missing:]])

@@ -11,15 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.training.device.batch import (
-    Job,
-    batch_of,
-    evaluation_batches,
-    evaluation_slice,
-    joined,
-    mean_loss,
-    penalty,
-)
+from edgefm.training.device.batch import Job, batch_of, mean_loss, penalty
 
 
 class JaxLoop:
@@ -52,16 +44,12 @@ class JaxLoop:
                 variable.assign(value)
         return result
 
-    def outputs(self, images: Any) -> NDArray[Any]:
-        """See `Loop.outputs`."""
+    def answer(self, inputs: Any) -> Any:
+        """See `Loop.answer`."""
         model = self._job.model
         trainable = [variable.value for variable in model.trainable_variables]
         others = [variable.value for variable in model.non_trainable_variables]
-        batches = evaluation_batches(images)
-        return joined(
-            [self._answer(trainable, others, evaluation_slice(images, first)) for first, _ in batches],
-            [kept for _, kept in batches],
-        )
+        return self._answer(trainable, others, inputs)
 
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         model = self._job.model

@@ -27,8 +27,8 @@ class Loop(Protocol):
           float32 [count, 2]: the loss and the share of right answers of each step.
         """
 
-    def outputs(self, images: Any) -> NDArray[Any]:
-        """Return the model's outputs of images on the device in evaluation mode, [n, classes or 1]."""
+    def answer(self, inputs: Any) -> Any:
+        """Return the model's outputs of a batch of inputs in evaluation mode, [b, classes or 1], on the device."""
 
 
 def loop_of(job: Job) -> Loop:

@@ -16,6 +16,8 @@ from edgefm.recipes.class_weights import ByClass, by_name
 from edgefm.training.distillation import distilled, scores_of
 
 Form = Literal["probabilities", "logits"]
+# Of a sample whose shares of the label are asked for: a weight of 0 has none.
+_LEAST_WEIGHT = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +34,16 @@ class Objective:
     classes: int
     form: Form
 
-    def losses(self, outputs: Any, targets: Any, taught: Any | None = None, *, whole: bool = True) -> Any:
+    def losses(self, outputs: Any, targets: Any, taught: Any | None = None) -> Any:
         """Return the loss of each sample, float32 [b].
 
         Args:
           outputs: float32 [b, classes], or [b, 1] of a model with two classes.
-          targets: share of each class, float32 [b, classes].
+          targets: share of each class, float32 [b, classes]; those of a sample add up to 1.
           taught: the teacher's probabilities, float32 [b, classes]; None without one.
-          whole: the shares of a sample add up to 1; else, times the weights of their classes, to the sample's weight.
         """
         share = self.recipe.label_smoothing
-        weight = None if whole else ops.sum(targets, axis=-1)
-        spread = share / self.classes
-        wanted = targets * (1 - share) + (spread if weight is None else spread * ops.expand_dims(weight, -1))
+        wanted = targets * (1 - share) + share / self.classes
         answers = self.columns(outputs)
         if self.recipe.loss == "multi_margin":
             hard = margin_losses(self._scores(answers), wanted)
@@ -52,14 +51,20 @@ class Objective:
             hard = ops.categorical_crossentropy(wanted, answers, from_logits=self.form == "logits")
         if taught is None or self.recipe.distillation is None:
             return hard
-        return distilled(
-            hard,
-            self._scores(answers),
-            taught,
-            self.recipe.distillation,
-            ops=ops,
-            reduce=lambda loss: loss if weight is None else loss * weight,
-        )
+        return distilled(hard, self._scores(answers), taught, self.recipe.distillation, ops=ops)
+
+    def weighted_losses(self, outputs: Any, targets: Any, taught: Any | None = None) -> Any:
+        """Return the loss of each sample times its weight, float32 [b].
+
+        Args:
+          outputs: see `losses`.
+          targets: share of each class times its weight, float32 [b, classes]; those of a sample add up to its weight.
+          taught: see `losses`.
+        """
+        weights = ops.sum(targets, axis=-1)
+        # Gradients of cross-entropy are right for shares alone: TensorFlow's kernel takes it that they add up to 1.
+        shares = targets / ops.expand_dims(ops.maximum(weights, _LEAST_WEIGHT), -1)
+        return weights * self.losses(outputs, shares, taught)
 
     def right(self, outputs: Any, targets: Any) -> Any:
         """Return 1 for each sample whose likeliest class is that of its label, float32 [b]."""

@@ -12,23 +12,6 @@ from edgefm.recipes import Training
 _DO_NOT_DECAY = ("bias", "gamma", "beta")
 
 
-@keras.saving.register_keras_serializable(package="edgefm")
-class Later(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule whose first step is not its own: of an optimiser that begins anew within a training."""
-
-    def __init__(self, schedule: Any, done: int) -> None:
-        """Take a schedule of which so many steps are done."""
-        self._schedule, self._done = schedule, done
-
-    def __call__(self, step: Any) -> Any:
-        """Return the rate of a step, counted from the optimiser's first."""
-        return self._schedule(step + self._done)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what it is made of."""
-        return {"schedule": keras.saving.serialize_keras_object(self._schedule), "done": self._done}
-
-
 def optimizer_of(recipe: Training, *, steps: int, done: int = 0) -> Any:
     """Return a new keras optimiser.
 
@@ -41,12 +24,7 @@ def optimizer_of(recipe: Training, *, steps: int, done: int = 0) -> Any:
     """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "one_cycle":
-        warmup = int(steps * recipe.warmup_fraction)
-        # Smith & Topin 2018, arXiv:1708.07120, with a cosine instead of a linear descent.
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 25, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
-        )
-        rate = Later(rate, done) if done else rate
+        rate = _one_cycle(rate, warmup=int(steps * recipe.warmup_fraction), steps=steps, done=done)
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     if recipe.optimizer == "sgd":
@@ -56,6 +34,20 @@ def optimizer_of(recipe: Training, *, steps: int, done: int = 0) -> Any:
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=list(_DO_NOT_DECAY))
     return optimizer
+
+
+def _one_cycle(rate: float, *, warmup: int, steps: int, done: int) -> Any:
+    """Return what is left of a schedule of so many steps, a plain one of Keras, which loads files that hold it.
+
+    Smith & Topin 2018, arXiv:1708.07120, with a cosine instead of a linear descent.
+    """
+    first = rate / 25
+    if done < warmup:
+        first += (rate - first) * done / warmup
+    # Keras counts the descent from the end of the warm-up, which may lie before the first step.
+    return keras.optimizers.schedules.CosineDecay(
+        first, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup - done
+    )
 
 
 def l2_rates(recipe: Training, variables: list[Any]) -> list[float]:

@@ -16,7 +16,7 @@ from edgefm.core.progress import Progress
 from edgefm.data.dataset import Dataset
 from edgefm.recipes import Training
 from edgefm.training.augmentation_check import check_augmentation
-from edgefm.training.device.batch import Job
+from edgefm.training.device.batch import Job, answers
 from edgefm.training.device.chance import epoch_chance
 from edgefm.training.device.loop import Loop, loop_of
 from edgefm.training.device.objective import class_weights, objective_of
@@ -118,21 +118,21 @@ class Session:
     def validate(self) -> Evaluation:
         """Return the evaluation of the model as it is on the validation split."""
         images, labels = self._validation
-        return self._evaluated(images, labels)
+        return self._evaluated(images, labels, np.arange(len(labels)))
 
     def train_accuracy(self) -> float:
         """Return the accuracy on training images as they are, 0 to 1: on 12,000 at most, drawn by the recipe's seed."""
         drawn = np.random.default_rng(self.recipe.seed).permutation(self._count)[:_VERDICT_IMAGES]
-        images = ops.take(self._held["images"], ops.convert_to_tensor(drawn.astype(np.int32)), axis=0)
-        return self._evaluated(images, self._train_labels[drawn]).accuracy
+        return self._evaluated(self._held["images"], self._train_labels, drawn).accuracy
 
     def learning_rate(self) -> float:
         """Return the rate of the next step."""
         return float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
-    def _evaluated(self, images: Any, labels: NDArray[np.int64]) -> Evaluation:
+    def _evaluated(self, images: Any, labels: NDArray[np.int64], order: NDArray[np.int64]) -> Evaluation:
         assert self._loop is not None, "begin was called"
-        return evaluated(self._objective.probabilities(self._loop.outputs(images)), labels)
+        outputs = answers(self._loop.answer, images, order.astype(np.int32), batch_size=self.batch_size)
+        return evaluated(self._objective.probabilities(outputs), labels[order])
 
     def end(self) -> None:
         """Leave a model all of whose layers can be trained, however few epochs there were, compiled as it began."""

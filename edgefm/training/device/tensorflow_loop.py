@@ -10,15 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edgefm.keras_graph.strided_pointwise import strided_pointwise
-from edgefm.training.device.batch import (
-    Job,
-    batch_of,
-    evaluation_batches,
-    evaluation_slice,
-    joined,
-    mean_loss,
-    penalty,
-)
+from edgefm.training.device.batch import Job, batch_of, mean_loss, penalty
 
 
 class TensorFlowLoop:
@@ -36,12 +28,9 @@ class TensorFlowLoop:
         result: NDArray[np.float32] = figures.numpy()
         return result
 
-    def outputs(self, images: Any) -> NDArray[Any]:
-        """See `Loop.outputs`."""
-        batches = evaluation_batches(images)
-        return joined(
-            [self._answer(evaluation_slice(images, first)) for first, _ in batches], [kept for _, kept in batches]
-        )
+    def answer(self, inputs: Any) -> Any:
+        """See `Loop.answer`."""
+        return self._answer(inputs)
 
     def _outputs(self, inputs: Any, *, training: bool) -> Any:
         with strided_pointwise(self._job.model):

@@ -9,15 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgefm.training.device.batch import (
-    Job,
-    batch_of,
-    evaluation_batches,
-    evaluation_slice,
-    joined,
-    mean_loss,
-    penalty,
-)
+from edgefm.training.device.batch import Job, batch_of, mean_loss, penalty
 
 
 class TorchLoop:
@@ -32,12 +24,10 @@ class TorchLoop:
         result: NDArray[np.float32] = figures.cpu().numpy()
         return result
 
-    def outputs(self, images: Any) -> NDArray[Any]:
-        """See `Loop.outputs`."""
-        batches = evaluation_batches(images)
+    def answer(self, inputs: Any) -> Any:
+        """See `Loop.answer`."""
         with torch.no_grad():
-            answers = [self._job.model(evaluation_slice(images, first), training=False) for first, _ in batches]
-        return joined(answers, [kept for _, kept in batches])
+            return self._job.model(inputs, training=False)
 
     def _step(self, held: Mapping[str, Any], rows: Mapping[str, Any], step: int) -> Any:
         job, model = self._job, self._job.model
