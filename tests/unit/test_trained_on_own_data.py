@@ -187,8 +187,10 @@ def test_stopped_training_is_not_gone_on_with_on_data_that_have_changed(tmp_path
     with pytest.raises(RecipeError, match=r"pictures changed since the training was begun that was stopped; samples"):
         run.train(resume=True, progress=False)
     (pictures / "dark" / "040.png").unlink()
+    directory = RunDirectory.open(run.path)
+    directory.finish(directory.begin("quantize"), key="q", seconds=1.0, recipe={}, inputs={}, summary={})
     resumed = run.train(resume=True, progress=False).file.parent
-    assert json.loads((resumed / "history.json").read_text())["resumed_from"] == 1
+    assert resumed.name == "01-train" and json.loads((resumed / "history.json").read_text())["resumed_from"] == 1
 
 
 def test_training_that_was_stopped_before_its_inputs_were_written_down_is_gone_on_with(tmp_path: Path) -> None:
