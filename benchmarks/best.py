@@ -83,6 +83,13 @@ class Options:
         given = {"--backend": self.backend, "--precision": self.precision, "--data": self.data}
         return [part for name, value in given.items() if value is not None for part in (name, value)]
 
+    def data_name(self) -> str:
+        """Return what the names of run folders say of data other than Fashion-MNIST, which are other runs."""
+        if self.data is None:
+            return ""
+        sha256 = artefacts.sha256_bytes(self.data.encode())
+        return f"-on-{Path(self.data).stem.replace(':', '-')}-{sha256[:8]}"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is not recorded yet; 1 where something was left out, 2 where the series ended, 130 after Ctrl-C."""
@@ -181,7 +188,7 @@ def _choose(row: Row, record: dict[str, Any], options: Options, left: Left) -> b
 
 def _train(row: Row, recipe: Training, options: Options, *, suffix: str = "") -> RunDirectory:
     """Return the run of a training, begun, gone on with, or finished before."""
-    name = f"{row.name}-{recipe.epochs}e-seed{recipe.seed}{suffix}"
+    name = f"{row.name}-{recipe.epochs}e-seed{recipe.seed}{suffix}{options.data_name()}"
     path, file = options.runs / name, options.runs / f"{name}.json"
     artefacts.write_json(file, recipe.to_json())
     begun = (path / "manifest.json").exists()

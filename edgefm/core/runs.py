@@ -240,14 +240,20 @@ class RunDirectory:
           kind: kind of the step.
           keep: leave what a killed attempt wrote there, to resume from it.
         """
-        partial = self.partial(kind)
+        partial, next_one = self.partial(kind), self._next(kind)
         if partial.exists() and not keep:
             shutil.rmtree(partial)
-        partial.mkdir(exist_ok=True)
-        return partial
+        if partial.exists() and partial != next_one:  # other steps were finished since
+            partial.rename(next_one)
+        next_one.mkdir(exist_ok=True)
+        return next_one
 
     def partial(self, kind: str) -> Path:
-        """Return where the next step of a kind is (or would be) written."""
+        """Return the folder of the newest unfinished step of a kind, or where the next one would be written."""
+        unfinished = self.path.glob(f"[0-9][0-9]*-{kind}{_PARTIAL}")
+        return max(unfinished, key=lambda path: (len(path.name), path.name), default=self._next(kind))
+
+    def _next(self, kind: str) -> Path:
         return self.path / f"{len(self.steps()):02d}-{kind}{_PARTIAL}"
 
     def finish(

@@ -12,7 +12,7 @@ from edgefm.core.documents import read_json
 from edgefm.core.errors import DataError, RunError
 from edgefm.core.named_function import trust_function
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.runs import RunDirectory
+from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, resized
 from edgefm.data.head import ModelHead
 from edgefm.data.quality import Quality
@@ -199,7 +199,8 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
     """Return the data set of a run.
 
     Raises:
-      DataError: the model was imported without data, or they cannot be read any more.
+      DataError: the model was imported without data, they cannot be read any more, or they are others than those that
+        the run's training had.
     """
     source = data_source_of(run)
     if source is None:
@@ -207,9 +208,33 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
             f"the model of run {run.path} was imported without data",
             hint="Import it again: quantize the model with data.",
         )
-    origin = run.last("import") or run.last("train")
+    brought, trained = run.last("import"), run.last("train")
+    origin = brought or trained
     shape = origin.summary.get("input_shape") if origin is not None else None
     shape = None if shape is None else tuple(shape)
     head = origin.summary.get("head") if origin is not None else None
     head = None if head is None else ModelHead.from_json(head)
-    return source.load(shape, head=head, data_dir=data_dir, progress=progress)
+    dataset = source.load(shape, head=head, data_dir=data_dir, progress=progress)
+    if brought is None and trained is not None:
+        _check_unchanged(run, trained, source, dataset)
+    return dataset
+
+
+def _check_unchanged(run: RunDirectory, trained: Step, source: DataSource, dataset: Dataset) -> None:
+    """Raise a DataError where a training had other samples, or others in a split: what it learnt may be tested on."""
+    if trained.inputs.get("dataset", dataset.sha256) == dataset.sha256:
+        return
+    counts = {split.name: len(split) for split in dataset.splits}
+    before = {name: trained.summary.get("dataset", {}).get(name) for name in counts}
+    now = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    if None in before.values() or before == counts:
+        told = f"the pixels, labels or order of its samples ({now}) are not the same"
+    else:
+        told = f"it had {', '.join(f'{count:,} {name}' for name, count in before.items())} samples; now it has {now}"
+    again = " A function must return the same samples in the same order each time." if source.functions() else ""
+    raise DataError(
+        f"{source.where} has changed since the model of run {run.path} was trained on it: {told}",
+        hint="Samples that the model learnt may now be among those that it is tested on. Bring the data back as they "
+        f"were, or train into a new run.{again} For data that the model has not seen, quantize its file, "
+        f"{run.folder(trained) / 'model.keras'}, with them.",
+    )

@@ -228,7 +228,7 @@ class Run(RunFolder):
           RecipeError: an unknown variant or recipe, or several of variants, recipe and quick.
           ModelError: the model cannot be converted, its float32 file does not answer as it does, or no variant can be
             made of it.
-          DataError: the run's data cannot be read any more.
+          DataError: the run's data cannot be read any more, or have changed since its training.
           RunError: the run has no model, or is in use.
         """
         from edgefm.quantization.step import quantize_run
@@ -286,7 +286,7 @@ class Run(RunFolder):
             one than this machine without a cost model.
           CostModelError: the cost model is missing, damaged, or of another target or runtime.
           ModelError: the model cannot be converted, or no variant can be made of it.
-          DataError: the run's data cannot be read any more.
+          DataError: the run's data cannot be read any more, or have changed since its training.
           RunError: the run has no model.
         """
         from edgefm.jobs.forecast import forecast_run, given_cost_model
@@ -330,7 +330,7 @@ class Run(RunFolder):
         Raises:
           ArgumentError: an argument of another type.
           RecipeError: an unknown target or runtime, or a value out of range.
-          DataError: the run's data cannot be read any more.
+          DataError: the run's data cannot be read any more, or have changed since its training.
           RunError: the run has no TFLite files, or is in use.
         """
         from edgefm.benchmarking.step import benchmark_run

@@ -77,6 +77,7 @@ def train_run(
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
       TrainingDivergedError: the loss is not finite.
       ModelError, RecipeError: a teacher that cannot be loaded, or does not fit the data.
+      RecipeError: `resume`, and the data, a teacher or the pretrained weights have changed since.
     """
     teachers = _teachers(recipe)
     if source is not None and source.said_in is None:
@@ -94,9 +95,12 @@ def train_run(
             "backend": device.backend,
             "precision": precision,
         }
-        names = _names(callbacks, begun_with=_begun_with(run) if resume else (), progress=progress)
+        stopped = stopped_training(run) if resume and (partial / RECIPE_FILE).exists() else None
+        names = _names(callbacks, begun_with=() if stopped is None else stopped.callbacks, progress=progress)
         inputs = {"dataset": dataset.sha256, **teachers, **(model_inputs or {})}
         inputs |= {"callbacks": ", ".join(names)} if names else {}
+        if stopped is not None:
+            stopped.check_inputs(inputs)
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         finished = run.find(key)
         if finished is not None:
@@ -148,7 +152,7 @@ def _train(
     given = {} if source is None else {"data": source.to_json()}
     told = {"backend": device.backend.split()[0], "precision": device.precision, **given}
     told |= {"callbacks": list(names)} if names else {}
-    artefacts.write_json(folder / RECIPE_FILE, {"recipe": recipe.to_json(), **told})
+    artefacts.write_json(folder / RECIPE_FILE, {"recipe": recipe.to_json(), **told, "inputs": inputs})
     with without_tensorflow(device):
         teacher = teacher_of(dataset, recipe)
         network, frozen = (None, ()) if model is None else model()
@@ -264,11 +268,6 @@ def teacher_of(dataset: Dataset, recipe: Training) -> Teacher | None:
         input_shape=images.shape[1:],
         sample=(images.astype(np.float32), dataset.validation.labels[:_TEACHER_CHECK].astype(np.int64)),
     )
-
-
-def _begun_with(run: RunDirectory) -> tuple[str, ...]:
-    """Return the class names of the callbacks of a training that was stopped in a run."""
-    return stopped_training(run).callbacks if (run.partial("train") / RECIPE_FILE).exists() else ()
 
 
 def _names(callbacks: Sequence[Any], *, begun_with: tuple[str, ...], progress: Progress) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Stopped:
       precision: Keras dtype policy.
       source: where its data come from.
       callbacks: class names of the callbacks that it was begun with.
+      inputs: sha256 of each input of the step by name; empty where an older version wrote it.
       said_in: file that this was read from.
     """
 
@@ -35,6 +36,7 @@ class Stopped:
     precision: str
     source: DataSource = field(default_factory=DataSource)
     callbacks: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
     said_in: Path | None = field(default=None, compare=False)
 
     def check(
@@ -66,6 +68,19 @@ class Stopped:
                     hint="Leave it out to resume, or train into a new run.",
                 )
 
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Raise a RecipeError where what is learnt from is not what it was, by the sha256 of each input by name."""
+        teachers = () if self.recipe.distillation is None else self.recipe.distillation.teachers
+        named = {"dataset": f"the data {self.source.where}", "pretrained": f"the file {self.recipe.pretrained}"}
+        named |= {f"teacher {place}": f"the teacher {name}" for place, name in enumerate(teachers)}
+        for name, what in named.items():
+            if name in self.inputs and inputs.get(name) != self.inputs[name]:
+                learnt = "; samples that were learnt may now be validation or test samples" if name == "dataset" else ""
+                raise RecipeError(
+                    f"{what} changed since the training was begun that was stopped{learnt}",
+                    hint="Bring back what was there to resume, or train into a new run.",
+                )
+
 
 def stopped_training(run: RunDirectory) -> Stopped:
     """Return the training that was stopped in a run.
@@ -84,6 +99,7 @@ def stopped_training(run: RunDirectory) -> Stopped:
         precision=value["precision"],
         source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
         callbacks=tuple(value.get("callbacks", ())),
+        inputs=value.get("inputs", {}),
         said_in=path,
     )
 

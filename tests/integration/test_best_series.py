@@ -71,10 +71,10 @@ def started(command: list[str]) -> subprocess.Popen[str]:
 def test_killed_series_goes_on_and_trains_nothing_twice(tmp_path: Path, pictures: Path) -> None:
     record = tmp_path / "best.json"
     first = started(series(tmp_path, pictures))
-    checkpoint = tmp_path / "runs" / "tiny-2e-seed0"
+    runs = tmp_path / "runs"
     ends = time.monotonic() + SECONDS
     # Killed within the second training, when the first is recorded.
-    while first.poll() is None and time.monotonic() < ends and not list(checkpoint.glob("*")):
+    while first.poll() is None and time.monotonic() < ends and not list(runs.glob("tiny-2e-seed0-on-stripes-*/*")):
         time.sleep(0.1)
     assert first.poll() is None, first.communicate()[0]
     first.send_signal(signal.SIGKILL)
@@ -85,7 +85,7 @@ def test_killed_series_goes_on_and_trains_nothing_twice(tmp_path: Path, pictures
     again = started(series(tmp_path, pictures))
     said, _ = again.communicate(timeout=SECONDS)
     assert again.returncode == 0, said
-    assert "document-2e" not in said and "tiny-2e-seed0: " in said
+    assert "document-2e" not in said and "tiny-2e-seed0-on-stripes-" in said
     after = json.loads(record.read_text(encoding="utf-8"))
     assert after["rows"]["document"] == before["rows"]["document"]
     (tiny,) = after["rows"]["tiny"]["entries"]

@@ -537,7 +537,7 @@ def test_data_that_are_gone_leave_the_galleries_out_and_no_folder_in_the_reason(
     made = _own_run(tmp_path, colours=3)
     (tmp_path / "cats.npz").unlink()
     (missing,) = inputs.read(made).missing
-    assert missing.why == "the data are not found where the report is written"
+    assert missing.why == "the data that were measured on are not found where the report is written"
     assert missing.command is None
 
 

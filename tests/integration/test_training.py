@@ -105,7 +105,8 @@ def test_interrupted_training_resumes_to_the_history_of_an_unbroken_one(
     with pytest.raises(KeyboardInterrupt):
         train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow", progress=_StopIn(3))
     assert run.steps() == ()
-    assert stopped_training(run) == Stopped(recipe=RECIPE, backend="tensorflow", precision="float32")
+    inputs = {"dataset": data.sha256}
+    assert stopped_training(run) == Stopped(recipe=RECIPE, backend="tensorflow", precision="float32", inputs=inputs)
     with pytest.raises(RunError, match="holds a stopped training"):
         train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
     train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow", resume=True)

@@ -13,7 +13,9 @@ from benchmarks import best, best_page, best_record
 from benchmarks.best_rows import Row, named, rows
 from edgefm.core.environment import environment
 from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.runs import RunDirectory
 from edgefm.recipes import preset
+from edgefm.training import checkpoint
 
 
 def row(name: str) -> Row:
@@ -223,6 +225,24 @@ def test_options_that_cannot_be_are_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as caught:
         _options(*words)
     assert caught.value.code == 2
+
+
+def test_training_that_was_stopped_on_other_data_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def stopped(command: list[str], *, where: str) -> None:
+        commands.append(command)
+        run = RunDirectory.create_at(Path(command[command.index("--run") + 1]))
+        (run.begin("train", keep=True) / checkpoint.FILE_NAME).touch()
+
+    monkeypatch.setattr(best, "output_of", stopped)
+    where = ["--runs", str(tmp_path / "runs"), "--record", str(tmp_path / "best.json")]
+    tiny = row("tiny")
+    for data in ([], ["--data", "few.npz"], ["--data", "other/few.npz"], ["--data", "few.npz"], []):
+        best._train(tiny, tiny.training(seed=0, epochs=2), _options(*where, *data))
+    assert ["--resume" in command for command in commands] == [False, False, False, True, True]
 
 
 def test_no_training_begins_after_the_last_minute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

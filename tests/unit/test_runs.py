@@ -54,6 +54,26 @@ def test_begin_clears_a_killed_attempt_unless_kept(tmp_path: Path) -> None:
     assert run.steps() == ()
 
 
+def test_killed_attempt_is_found_and_goes_on_behind_steps_that_were_finished_since(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    finish(run, "train", key="a")
+    (run.begin("train", keep=True) / "checkpoint").write_text("1")
+    finish(run, "quantize", key="b")
+    assert (run.partial("train") / "checkpoint").exists()
+    with run.lock():
+        folder = run.begin("train", keep=True)
+        run.finish(folder, key="c", seconds=1.0, recipe={}, inputs={}, summary={})
+    assert [step.name for step in run.steps()] == ["00-train", "01-quantize", "02-train"]
+    assert sorted(path.name for path in run.path.glob("*-train*")) == ["00-train", "02-train"]
+
+
+def test_newest_of_several_killed_attempts_goes_on(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    for name in ("09-train.partial", "101-train.partial", "11-train.partial"):  # a former edgefm began beside it
+        (run.path / name).mkdir()
+    assert run.partial("train").name == "101-train.partial"
+
+
 def test_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     run = RunDirectory.create_at(tmp_path / "run")
     holder = (

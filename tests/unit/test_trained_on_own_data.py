@@ -1,20 +1,26 @@
 """A training on a user's own data: the run remembers them, a resume and the report name them."""
 
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edgefm
 from edgefm.core.artefacts import write_json
 from edgefm.core.errors import ArgumentError, DataError, RecipeError
+from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
 from edgefm.data.source import DataSource, data_source_of, dataset_of
 from edgefm.jobs import run_training
 from edgefm.jobs.run import Run
-from edgefm.recipes import Training
+from edgefm.recipes import Distillation, Training
 from edgefm.report.text import reproduce
 from edgefm.training.stopped import Stopped
 
@@ -35,6 +41,44 @@ def test_run_finds_the_data_of_its_training(tmp_path: Path) -> None:
     _trained(run, {"data": source.to_json(), "input_shape": [28, 28, 1]})
     assert data_source_of(run) == source
     assert dataset_of(run).train.images.shape[1:] == (28, 28, 1)
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    """Write class folders of `count` pictures for each of two classes, those that are not there yet."""
+    for label, name in enumerate(("dark", "bright")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for place in range(count):
+            pixels = np.random.default_rng((label, place)).integers(0, 128, (28, 28), np.uint8) + 127 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{place:03}.png")
+    return folder
+
+
+def test_data_that_changed_since_the_training_are_refused_until_they_are_back(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.train(RECIPE, data=_pictures(tmp_path / "pictures", 40), backend="tensorflow", progress=False)
+    shutil.copytree(tmp_path / "pictures", tmp_path / "before")
+    _pictures(tmp_path / "pictures", 60)
+    words = r"pictures has changed since .*: it had 64 train, 8 validation, 8 test samples; now it has 96 train"
+    for later in (run.quantize, run.explain):
+        with pytest.raises(DataError, match=words):
+            later(progress=False)
+    shutil.rmtree(tmp_path / "pictures")
+    (tmp_path / "before").rename(tmp_path / "pictures")
+    assert run.quantize("float32", progress=False)["float32"].size_bytes > 0
+
+
+def test_as_many_samples_with_other_labels_are_others_than_the_training_had(tmp_path: Path) -> None:
+    source, run = DataSource(where=str(_npz(tmp_path / "data.npz"))), RunDirectory.create_at(tmp_path / "run")
+    learnt = source.load((28, 28, 1))
+    counts = {split.name: len(split) for split in learnt.splits}
+    summary = {"data": source.to_json(), "dataset": {"name": learnt.name, "classes": 10, **counts}}
+    inputs = {"dataset": learnt.sha256}
+    run.finish(run.begin("train"), key="k", seconds=1.0, recipe={}, inputs=inputs, summary=summary)
+    assert dataset_of(run).sha256 == learnt.sha256
+    with np.load(tmp_path / "data.npz") as arrays:
+        np.savez(tmp_path / "data.npz", x_train=arrays["x_train"], y_train=np.arange(100)[::-1] % 10)
+    with pytest.raises(DataError, match=r"the pixels, labels or order of its samples \(80 train, 10 valid"):
+        dataset_of(run)
 
 
 def test_training_without_data_of_its_own_is_on_fashion_mnist(tmp_path: Path) -> None:
@@ -115,6 +159,58 @@ def test_resume_with_another_data_set_in_memory_is_refused(dataset: Dataset, tmp
         Run(run.path).train(data=other, resume=True, progress=False)
     resumed = Run(run.path).train(data=dataset, resume=True, progress=False)
     assert resumed.recipe == RECIPE
+
+
+class _StopInSecondEpoch:
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
+        if (figures or {}).get("epoch", "").startswith("2/"):
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None:
+        pass
+
+
+def _stopped(path: Path, data: Path) -> Run:
+    run = Run(path)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(
+            replace(RECIPE, epochs=2), data=data, backend="tensorflow", progress=cast("Progress", _StopInSecondEpoch())
+        )
+    return run
+
+
+def test_stopped_training_is_not_gone_on_with_on_data_that_have_changed(tmp_path: Path) -> None:
+    pictures = _pictures(tmp_path / "pictures", 40)
+    run = _stopped(tmp_path / "run", pictures)
+    (added,) = _pictures(tmp_path / "more", 41).glob("dark/040.png")
+    added.rename(pictures / "dark" / "040.png")
+    with pytest.raises(RecipeError, match=r"pictures changed since the training was begun that was stopped; samples"):
+        run.train(resume=True, progress=False)
+    (pictures / "dark" / "040.png").unlink()
+    directory = RunDirectory.open(run.path)
+    directory.finish(directory.begin("quantize"), key="q", seconds=1.0, recipe={}, inputs={}, summary={})
+    resumed = run.train(resume=True, progress=False).file.parent
+    assert resumed.name == "01-train" and json.loads((resumed / "history.json").read_text())["resumed_from"] == 1
+
+
+def test_training_that_was_stopped_before_its_inputs_were_written_down_is_gone_on_with(tmp_path: Path) -> None:
+    run = _stopped(tmp_path / "run", _npz(tmp_path / "data.npz"))
+    (path,) = run.path.glob("*/recipe.json")
+    former = json.loads(path.read_text())
+    assert former.pop("inputs")["dataset"] == DataSource(where=str(tmp_path / "data.npz")).load((28, 28, 1)).sha256
+    write_json(path, former)
+    assert len(run.train(resume=True, progress=False).history) == 2
+
+
+def test_stopped_training_is_not_gone_on_with_by_another_teacher_or_other_pretrained_weights() -> None:
+    recipe = Training(distillation=Distillation(teachers=("a.keras", "b.keras")), pretrained="w.h5")
+    inputs = {"dataset": "1", "teacher 0": "2", "teacher 1": "3", "pretrained": "4"}
+    stopped = Stopped(recipe=recipe, backend="tensorflow", precision="float32", inputs=inputs)
+    stopped.check_inputs(inputs)
+    with pytest.raises(RecipeError, match=r"the teacher b\.keras changed since"):
+        stopped.check_inputs({**inputs, "teacher 1": "0"})
+    with pytest.raises(RecipeError, match=r"the file w\.h5 changed since"):
+        stopped.check_inputs({**inputs, "pretrained": "0"})
 
 
 def test_fashion_mnist_in_memory_needs_no_copy() -> None:

@@ -287,7 +287,7 @@ def _images(
             raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
         name, missing = "Fashion-MNIST", "Fashion-MNIST is"
     else:
-        name, missing = "data set", "the data are"
+        name, missing = "data set", "the data that were measured on are"
     try:
         if source.where == FASHION_MNIST:
             dataset_found = load_fashion_mnist(data_dir, download=False, progress=progress)
