@@ -198,6 +198,7 @@ def _searched(
                     own,
                     trials,
                     *chosen,
+                    seeds=plan.seeds,
                     budgets=plan.budgets,
                     impossible=never,
                     epochs=plan.epochs,

@@ -19,7 +19,7 @@ import pytest
 
 import edgefm
 from edgefm.cli.main import cli, run
-from edgefm.core.errors import DataError, ModelError
+from edgefm.core.errors import DataError, ModelError, TrainingDivergedError
 from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset
 from edgefm.jobs import search as search_job
@@ -28,7 +28,7 @@ from edgefm.quantization.checks.given_model import given_model
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists, search
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.evaluation import Evaluator
+from edgefm.searching.evaluation import Evaluator, Trials
 from edgefm.searching.executors import by_default
 from edgefm.searching.executors.execution import Hands
 from edgefm.searching.forecast import corners, impossible, nearest
@@ -132,6 +132,26 @@ def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_en
     longer = _search(tmp_path / "s", data, resume=True, trials=5).document
     assert len(longer["front"]) >= 1 and longer["identity"]["lag"] == 4, "it goes on as it was begun"
     assert len(looks) == 2
+
+
+def test_finalist_with_a_seed_that_fails_is_neither_trained_nor_measured_again(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finalist, tried = Trials._finalist, []
+
+    def diverging(self: Trials, params: Any, seed: int) -> Any:
+        tried.append(seed)
+        if seed == 2:
+            raise TrainingDivergedError("the loss became NaN")
+        return finalist(self, params, seed)
+
+    monkeypatch.setattr(Trials, "_finalist", diverging)
+    first = _search(tmp_path / "s", data, trials=1)
+    assert [one["seed"] for one in first.document["finalists"][0]["seeds"]] == [1] and tried == [1, 2]
+    again = _search(tmp_path / "s", data, trials=1, resume=True)
+    assert tried == [1, 2] and again.document == first.document
+    _search(tmp_path / "s", data, trials=1, resume=True, seeds=3)
+    assert tried == [1, 2, 1, 2, 3]
 
 
 def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(

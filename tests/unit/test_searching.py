@@ -689,7 +689,9 @@ def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(
     path.write_text(json.dumps(result))
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
     assert not is_finished(path, seeds=0, trials=[*trials, replace(trial, index=6)]), "it is of fewer trials"
-    path.write_text(json.dumps(result | {"finalists": []}))  # it was made with no seeds
+    path.write_text(json.dumps(result | {"finalists": []}))  # both seeds failed
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
+    path.write_text(json.dumps(result | {"finalists": [], "seeds": 0}))
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 1)] == [True, False]
     nothing = {"ended": 0, "complete": 0, "failed": 0, "seconds": 0.0}
     path.write_text(json.dumps(result | {"finalists": [], "trials": nothing}))
@@ -723,6 +725,9 @@ def test_nearest_of_a_budget_that_nothing_keeps_exceeds_it_least() -> None:
     trials = [_ended(index) for index in range(6)]
     small, loose = budgets.parse(
         {"small": {"max_download_bytes": 1}, "loose": {"max_download_bytes": 20_000}}, where="b"
+    before = {name: value for name, value in result.items() if name != "seeds"}  # the finalists say it
+    path.write_text(json.dumps(before))
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (2, 3)] == [True, False]
     )
     nearest, best = proposed(trials, small), proposed(trials, loose)
     assert nearest is not None and best is not None

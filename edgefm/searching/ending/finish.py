@@ -31,6 +31,7 @@ def finish(
     chosen: Sequence[finals.Finalist],
     failed: Mapping[str, str],
     *,
+    seeds: int,
     budgets: Sequence[SearchBudget],
     impossible: Mapping[str, str],
     epochs: int,
@@ -47,6 +48,7 @@ def finish(
       trials: of the search.
       chosen: the finalists.
       failed: why other budgets have none, by their names.
+      seeds: number of them that each finalist was to be trained with.
       budgets: of the search.
       impossible: why some budgets cannot be met, by their names.
       epochs: of a trial.
@@ -75,6 +77,7 @@ def finish(
         trials=trials,
         finalists=chosen,
         failed=failed,
+        seeds=seeds,
         figures={name: {**own, **there.p50_us[name]} for name, own in figures.items()},
         waiting=there.waiting,
         validation=len(evaluator.given.inputs),
