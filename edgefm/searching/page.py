@@ -19,7 +19,7 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
     parts = [
         f"# Search of {markdown(result['model'])}",
         "\n".join(f"- **{markdown(conclusion(entry))}**" for entry in result["budgets"]),
-        *(f"Not yet measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
+        *(f"Not measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
         f"{trials['ended']} trials in {trials['seconds'] / 60:.0f} minutes; {trials['complete']} went through all "
         f"stages, {trials['failed']} failed. Chosen on {result['validation_samples']:,} validation samples.",
         "## Files",

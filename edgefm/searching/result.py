@@ -168,14 +168,14 @@ def conclusion(entry: Mapping[str, Any]) -> str:
     if waits(entry):
         there = entry["limits"]["target"]
         return (
-            f"{name}: not yet measured on {there}, which the search does when it is resumed; proposed is "
-            f"{entry['model']}/model.tflite"
+            f"{name}: not met: {entry['model']}/model.tflite is proposed, and was not measured on {there}; that is "
+            "tried again when the search is resumed"
         )
     return f"{name}: not met; the nearest is {entry['model']}/model.tflite: {'; '.join(missed)}"
 
 
 def waits(entry: Mapping[str, Any]) -> bool:
-    """Return whether a budget lacks nothing but its file's time on another target, which was away."""
+    """Return whether a budget lacks nothing but its file's time on another target."""
     return bool(entry["missed"]) and all(
         place["figure"].startswith(on_target("")) and entry["figures"].get(place["figure"]) is None
         for place in entry["missed"].values()

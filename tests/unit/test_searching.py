@@ -25,12 +25,15 @@ from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import check_schema
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.jobs.search import SearchResult, time_of
+from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import budget as budgets
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.ending.finish import measure_waiting
 from edgefm.searching.finalists import proposed, trained
 from edgefm.searching.forecast import Corner, impossible
 from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.on_targets import measuring
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
@@ -41,6 +44,7 @@ from edgefm.searching.space.networks import Network, networks_of, why_none
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.worker import _held
 from edgefm.searching.workers import Workers
+from edgefm.targets.base import TargetError
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
 from tests.fixtures.notes import Notes
@@ -672,10 +676,38 @@ def test_budget_that_lacks_only_the_time_on_its_board_waits_and_one_that_lacks_m
     (wanted,) = budgets.parse(asked, where="b")
     away = {"p50_us@ssh://pi@board": None}
     waiting = budget_entry(wanted, {"size_bytes": 9, **away}, None)
-    assert not waiting["met"] and "not yet measured on ssh://pi@board" in conclusion(waiting)
+    assert not waiting["met"] and "was not measured on ssh://pi@board" in conclusion(waiting)
     large = budget_entry(wanted, {"size_bytes": 10, **away}, None)
     assert not large["met"] and "not met; the nearest" in conclusion(large) and "that is not known" in conclusion(large)
     assert budget_entry(wanted, {"size_bytes": 9, "p50_us@ssh://pi@board": 5.0}, None)["met"]
+
+
+def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = "ssh://pi@board"
+    limit = {"max_p50_us": 9, "target": board}
+    wanted = budgets.parse({"phone": limit, "watch": limit}, where="b")
+    (tmp_path / "front.json").write_text(json.dumps(search_result() | {"waiting": {board: "it was off"}}))
+
+    def again(fails: Mapping[str, str], us: float = 0.0) -> SearchResult:
+        def rows(models: Any, **_: Any) -> dict[str, Any]:
+            if not us:
+                raise TargetError("it was off")
+            took = {"status": "ok", "latency_ns": {"p50": {"value": 1000 * us}}}
+            failed = {one.name: {"status": "failed", "reason": fails.get(one.name)} for one in models}
+            return {"models": [{"name": name, **(row if name in fails else took)} for name, row in failed.items()]}
+
+        monkeypatch.setattr(measuring, "benchmark_files", rows)
+        assert measure_waiting(tmp_path, wanted, BenchmarkProtocol())
+        return SearchResult.open(tmp_path)
+
+    some = again({"float32": "too large", "phone": "unknown operator"}, us=8)
+    assert some.met == {"phone": False, "watch": True}
+    assert some.waiting == {board: "float32: too large; phone: unknown operator"}
+    assert "phone/model.tflite is proposed, and was not measured on ssh://pi@board; that is tried" in some.lines[0]
+    off = again({})
+    assert off.met == some.met and off.waiting == {board: "it was off"}
+    assert off.document["budgets"][1]["figures"][f"p50_us@{board}"] == 8
+    assert again({}, us=10).met == {"phone": False, "watch": False} and not SearchResult.open(tmp_path).waiting
 
 
 def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(tmp_path: Path) -> None:
@@ -693,6 +725,9 @@ def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
     path.write_text(json.dumps(result | {"finalists": [], "seeds": 0}))
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 1)] == [True, False]
+    before = {name: value for name, value in result.items() if name != "seeds"}  # the finalists say it
+    path.write_text(json.dumps(before))
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (2, 3)] == [True, False]
     nothing = {"ended": 0, "complete": 0, "failed": 0, "seconds": 0.0}
     path.write_text(json.dumps(result | {"finalists": [], "trials": nothing}))
     assert is_finished(path, seeds=1, trials=[])  # nothing that could be trained
@@ -725,9 +760,6 @@ def test_nearest_of_a_budget_that_nothing_keeps_exceeds_it_least() -> None:
     trials = [_ended(index) for index in range(6)]
     small, loose = budgets.parse(
         {"small": {"max_download_bytes": 1}, "loose": {"max_download_bytes": 20_000}}, where="b"
-    before = {name: value for name, value in result.items() if name != "seeds"}  # the finalists say it
-    path.write_text(json.dumps(before))
-    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (2, 3)] == [True, False]
     )
     nearest, best = proposed(trials, small), proposed(trials, loose)
     assert nearest is not None and best is not None

@@ -100,7 +100,7 @@ def measure_waiting(
 ) -> bool:
     """Measure the files of a result on the targets that were away, and write it anew; return whether any was.
 
-    Nothing is trained. What cannot be measured now either waits on.
+    Nothing is trained. What cannot be measured now either waits on, and keeps the time that it has.
 
     Args:
       folder: of the result.
