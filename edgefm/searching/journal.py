@@ -155,8 +155,9 @@ def opened(
 
     Args:
       folder: of the search; made where it is not there.
-      identity: what decides the trials, as JSON; the folder must be of the same, but for 'lag', which stays what it
-        was when the search began: it may go on with more or fewer processes.
+      identity: what decides the trials, as JSON; the folder must be of the same, but for what it does not say since an
+        older edgefm began it, and for 'lag', which stays what it was when the search began: it may go on with more or
+        fewer processes.
       distributions: of the parameters.
       resume: go on with the search in the folder; where that has no trial yet it is begun anew, whatever it was of.
       shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
@@ -252,9 +253,9 @@ def _check_empty(folder: Path) -> None:
 
 def _check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(identity))
-    different = [name for name in wanted if known.get(name) != wanted[name] and name != "lag"]
+    different = [name for name in wanted if known.get(name, wanted[name]) != wanted[name] and name != "lag"]
     if different:
-        parts = [f"{name} ({_short(known.get(name))}, now {_short(wanted[name])})" for name in different]
+        parts = [f"{name} ({_short(known[name])}, now {_short(wanted[name])})" for name in different]
         raise SearchError(
             f"{folder} holds another search: it differs in {', '.join(parts)}",
             hint="Give another folder, or what that search was begun with.",

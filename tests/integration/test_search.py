@@ -154,6 +154,20 @@ def test_finalist_with_a_seed_that_fails_is_neither_trained_nor_measured_again(
     assert tried == [1, 2, 1, 2, 3]
 
 
+def test_search_that_goes_on_by_another_measure_or_value_range_is_refused(
+    quickly: list[str], data: Dataset, tmp_path: Path
+) -> None:
+    first = _search(tmp_path / "s", data, trials=1, seeds=0)
+    for changed, differs in (
+        ({"quality": "top5"}, r'quality \("accuracy", now "top5"\)'),
+        ({"value_range": (0, 1)}, r"value_range \(\[0.0, 255.0\], now \[0.0, 1.0\]\)"),
+    ):
+        with pytest.raises(SearchError, match=rf"holds another search: it differs in {differs}"):
+            _search(tmp_path / "s", data, trials=2, seeds=0, resume=True, **changed)
+    again = _search(tmp_path / "s", data, trials=1, seeds=0, resume=True, quality="accuracy", value_range=(0, 255))
+    assert again.document == first.document
+
+
 def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(
     quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,10 +71,17 @@ def proxy(database: str) -> Iterator[str]:
 
 
 def _search(
-    folder: Path, address: str, *, seed: int, trials: int, resume: bool = False, evaluate: Any = evaluate
+    folder: Path,
+    address: str,
+    *,
+    seed: int,
+    trials: int,
+    resume: bool = False,
+    evaluate: Any = evaluate,
+    **of: Any,
 ) -> Any:
     shared = SharedStudy.at(address, lease_seconds=_LEASE)
-    with opened(folder, identity(seed=seed), SPACE.distributions(), resume=resume, shared=shared) as journal:
+    with opened(folder, identity(seed=seed) | of, SPACE.distributions(), resume=resume, shared=shared) as journal:
         return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=trials))
 
 
@@ -173,6 +180,19 @@ def test_of_two_that_follow_at_the_same_time_one_goes_on(tmp_path: Path, databas
         "searched",
         "this search is being done by another process",
     ]
+
+
+@pytest.mark.postgresql
+def test_search_by_another_measure_is_another_one_and_that_of_an_older_edgefm_goes_on(
+    tmp_path: Path, database: str
+) -> None:
+    _search(tmp_path / "a", database, seed=14, trials=1, quality="accuracy")
+    with pytest.raises(SearchError, match="holds no trials of this search"):
+        _search(tmp_path / "b", database, seed=14, trials=2, resume=True, quality="auc")
+    assert len(_search(tmp_path / "b", database, seed=14, trials=2, resume=True, quality="accuracy")) == 2
+    older = _search(tmp_path / "old", database, seed=15, trials=3)  # its name says nothing of the quality
+    for name in ("old", "elsewhere"):
+        assert len(_search(tmp_path / name, database, seed=15, trials=3, resume=True, quality="accuracy")) == len(older)
 
 
 @pytest.mark.postgresql

@@ -32,7 +32,7 @@ from edgefm.searching.driver import InProcess, Limits, Task, drive
 from edgefm.searching.ending.finish import measure_waiting
 from edgefm.searching.finalists import proposed, trained
 from edgefm.searching.forecast import Corner, impossible
-from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.journal import SearchError, opened, read_identity
 from edgefm.searching.on_targets import measuring
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
@@ -589,6 +589,23 @@ def test_folder_of_another_search_is_refused_with_what_differs(
     ):
         pass
     assert (tmp_path / "journal.log").read_bytes() == before
+
+
+def test_what_an_older_edgefm_did_not_say_of_its_search_is_not_compared(tmp_path: Path) -> None:
+    searched(tmp_path / "old", trials=1)
+    with opened(tmp_path / "old", identity() | {"quality": "auc"}, SPACE.distributions(), resume=True) as journal:
+        assert len(journal.trials()) == 1
+    new = identity() | {"quality": "accuracy", "value_range": [0.0, 255.0]}
+    with opened(tmp_path / "new", new, SPACE.distributions(), resume=False) as journal:
+        drive(journal, sampling(), InProcess(evaluate), Limits(trials=1))
+    other = new | {"quality": "auc", "value_range": [0.0, 1.0]}
+    differs = r'quality \("accuracy", now "auc"\), value_range \(\[0.0, 255.0\], now \[0.0, 1.0\]\)'
+    with (
+        pytest.raises(SearchError, match=differs),
+        opened(tmp_path / "new", other, SPACE.distributions(), resume=True),
+    ):
+        pass
+    assert read_identity(tmp_path / "new") == new
 
 
 @pytest.mark.parametrize("resume", [False, True])

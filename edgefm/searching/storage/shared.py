@@ -7,7 +7,7 @@ by what is searched, so that the same search is the same study from every machin
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ GRPC = "grpc"
 DATABASES = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FORMS = "postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or grpc://HOST:PORT"
+# What the names of studies of an older edgefm do not tell apart.
+_LATER = ("quality", "head", "value_range")
 # A connection that says nothing for so long is given up.
 _CONNECT_SECONDS = 10
 
@@ -78,12 +80,14 @@ class SharedStudy:
           RuntimeUnavailableError: what reaches the storage is not installed.
         """
         optuna = optuna_here()
-        named = {key: value for key, value in identity.items() if key != "lag"}  # that is of who began it
-        name = f"edgefm-{artefacts.sha256_json(named)[:32]}"
+        name = _named(identity)
         self._check(folder)
         with quiet(), self._told():
             storage = self._storage()
-            begun = any(study.study_name == name for study in storage.get_all_studies())
+            studies = {study.study_name for study in storage.get_all_studies()}
+        if resume and name not in studies:
+            name = _named(identity, without=_LATER)
+        begun = name in studies
         if begun and not resume:
             raise SearchError(
                 f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
@@ -172,6 +176,11 @@ def place_of(folder: Path) -> str | None:
         return None
     about = read_json(path, what="place of a search's trials", error=SearchError, hint="Give another folder.")
     return str(about["place"]) if isinstance(about, dict) and "place" in about else None
+
+
+def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
+    known = {key: value for key, value in identity.items() if key not in ("lag", *without)}  # lag: of who began it
+    return f"edgefm-{artefacts.sha256_json(known)[:32]}"
 
 
 def _parts(address: str) -> SplitResult:
