@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -80,9 +81,13 @@ def _search(
     evaluate: Any = evaluate,
     **of: Any,
 ) -> Any:
-    shared = SharedStudy.at(address, lease_seconds=_LEASE)
-    with opened(folder, identity(seed=seed) | of, SPACE.distributions(), resume=resume, shared=shared) as journal:
+    with _opened(folder, address, seed=seed, resume=resume, **of) as journal:
         return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=trials))
+
+
+def _opened(folder: Path, address: str, *, seed: int, resume: bool = False, **of: Any) -> Any:
+    shared = SharedStudy.at(address, lease_seconds=_LEASE)
+    return opened(folder, identity(seed=seed) | of, SPACE.distributions(), resume=resume, shared=shared)
 
 
 def _results(trials: Any) -> Any:
@@ -193,6 +198,25 @@ def test_search_by_another_measure_is_another_one_and_that_of_an_older_edgefm_go
     older = _search(tmp_path / "old", database, seed=15, trials=3)  # its name says nothing of the quality
     for name in ("old", "elsewhere"):
         assert len(_search(tmp_path / name, database, seed=15, trials=3, resume=True, quality="accuracy")) == len(older)
+
+
+@pytest.mark.postgresql
+def test_folder_whose_search_has_no_trial_yet_takes_another_one(tmp_path: Path, database: str) -> None:
+    with _opened(tmp_path / "a", database, seed=16):
+        pass  # as where nothing can meet its budgets
+    assert len(_search(tmp_path / "a", database, seed=17, trials=1)) == 1
+    assert json.loads((tmp_path / "a" / "search.json").read_text())["seed"] == 17
+    with pytest.raises(SearchError, match=r"differs in seed \(17, now 16\)"):
+        _search(tmp_path / "a", database, seed=16, trials=1)
+    assert len(_search(tmp_path / "b", database, seed=16, trials=1)) == 1, "it was not begun before"
+
+
+@pytest.mark.postgresql
+def test_driver_that_was_killed_before_it_wrote_what_is_searched_is_followed(tmp_path: Path, database: str) -> None:
+    first = _search(tmp_path / "a", database, seed=18, trials=1)
+    (tmp_path / "a" / "search.json").unlink()
+    assert _results(_search(tmp_path / "a", database, seed=18, trials=1, resume=True)) == _results(first)
+    assert json.loads((tmp_path / "a" / "search.json").read_text())["seed"] == 18
 
 
 @pytest.mark.postgresql

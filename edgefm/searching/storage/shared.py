@@ -85,14 +85,14 @@ class SharedStudy:
         with quiet(), self._told():
             storage = self._storage()
             studies = {study.study_name for study in storage.get_all_studies()}
-        if resume and name not in studies:
-            name = _named(identity, without=_LATER)
-        begun = name in studies
+            if resume and name not in studies:
+                name = _named(identity, without=_LATER)
+            begun = name in studies and bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
         if begun and not resume:
             raise SearchError(
                 f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
             )
-        if resume and not begun:
+        if resume and name not in studies:
             raise SearchError(
                 f"{self.place} holds no trials of this search",
                 hint="Give the storage that it was begun with, or leave resume out to begin one.",
@@ -111,8 +111,25 @@ class SharedStudy:
             with self._told():
                 yield study, held
 
+    def may_have_trials(self, folder: Path) -> bool:
+        """Return whether the study that a folder's storage.json names has trials; True where the study is gone.
+
+        Args:
+          folder: of a search, with a storage.json.
+        Raises:
+          SearchError: the storage cannot be reached, or the folder's trials are in another one.
+        """
+        self._check(folder)
+        name = _kept(folder).get("study")
+        with quiet(), self._told():
+            storage = self._storage()
+            try:
+                return bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
+            except KeyError:
+                return True
+
     def _check(self, folder: Path) -> None:
-        known = place_of(folder)
+        known = _kept(folder).get("place")
         if known is not None and known != self.place:
             raise SearchError(
                 f"the trials of {folder} are in {known}, not in {self.place}",
@@ -169,13 +186,13 @@ class SharedStudy:
         return line.replace(password, "***") if password else line
 
 
-def place_of(folder: Path) -> str | None:
-    """Return where the trials of a search's folder are kept; None where that is the folder itself."""
+def _kept(folder: Path) -> dict[str, Any]:
+    """Return what storage.json says; {} where the trials are in the folder itself."""
     path = folder / STORAGE_FILE
     if not path.exists():
-        return None
+        return {}
     about = read_json(path, what="place of a search's trials", error=SearchError, hint="Give another folder.")
-    return str(about["place"]) if isinstance(about, dict) and "place" in about else None
+    return about if isinstance(about, dict) else {}
 
 
 def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
