@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import itertools
 import json
@@ -414,6 +415,25 @@ def test_nearest_file_is_the_nearest_of_the_whole_space_as_it_is_built(
     kept = SearchBudget(name="b", limits={"max_size_bytes": float(size)})
     assert not impossible([kept], smallest, space) and built["90 % zeros; qat_int8"][0] == size
     assert size < min(costs[0] for words, costs in built.items() if "int8_w8a8" in words)
+
+
+def test_least_download_of_the_forecast_is_that_of_any_file_of_zeros_and_levels(data: Dataset, tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    convolutions = [layers.Conv2D(channels, 3, strides=2, activation="relu") for channels in (16, 32, 64)]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255), *convolutions, *head], name="conv")
+    space = Space(schemes=("int8_w8a8", "qat_int8"))
+    task = {"data": data, "quality": None, "labels": None, "value_range": None, "head": "auto", "trust": False}
+    source = search_job._source(model, seed=0, progress=SILENT, **task)
+    kept = tmp_path / "passes"
+    evaluator = Evaluator(source, space, given=partial(given_model, source), kept=kept, latency=lambda: latency)
+    least = min(corner.figures["download_bytes"] or 0 for corner, _ in corners(evaluator))
+    for scheme in space.schemes:
+        variant = space.variant({"sparsity": 0.9, "clusters": 8, "scheme": scheme}, Epochs.of(0), name="smallest")
+        assert len(gzip.compress(evaluator.made(variant).content, 9)) >= least
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tflite_micro") is None, reason="tflite_micro is not installed")
