@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastjsonschema
@@ -23,13 +25,13 @@ import pytest
 
 from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import check_schema
-from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.jobs.search import SearchResult, time_of
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import budget as budgets
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
-from edgefm.searching.ending.finish import measure_waiting
+from edgefm.searching.ending import finish as ending
 from edgefm.searching.finalists import proposed, trained
 from edgefm.searching.forecast import Corner, impossible
 from edgefm.searching.journal import SearchError, opened, read_identity
@@ -714,7 +716,7 @@ def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkey
             return {"models": [{"name": name, **(row if name in fails else took)} for name, row in failed.items()]}
 
         monkeypatch.setattr(measuring, "benchmark_files", rows)
-        assert measure_waiting(tmp_path, wanted, BenchmarkProtocol())
+        assert ending.measure_waiting(tmp_path, wanted, BenchmarkProtocol())
         return SearchResult.open(tmp_path)
 
     some = again({"float32": "too large", "phone": "unknown operator"}, us=8)
@@ -725,6 +727,35 @@ def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkey
     assert off.met == some.met and off.waiting == {board: "it was off"}
     assert off.document["budgets"][1]["figures"][f"p50_us@{board}"] == 8
     assert again({}, us=10).met == {"phone": False, "watch": False} and not SearchResult.open(tmp_path).waiting
+
+
+def test_former_result_stays_until_the_new_one_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_picture(result: Any) -> bytes:
+        raise RuntimeUnavailableError("matplotlib is not installed")
+
+    monkeypatch.setattr(ending.finals, "written", lambda *_, **__: {})
+    monkeypatch.setattr(ending.finals, "measured", lambda *_, **__: {})
+    monkeypatch.setattr(ending, "front_png", no_picture)
+    quality = SimpleNamespace(name="accuracy", unit="%")
+    task = SimpleNamespace(quality=quality, dataset=SimpleNamespace(test=[0]))
+    evaluator: Any = SimpleNamespace(
+        source=SimpleNamespace(name="m", task=task), space=SPACE, given=SimpleNamespace(inputs=[0])
+    )
+
+    def again() -> None:
+        about: Any = {"budgets": search_driver.BUDGETS, "impossible": {}, "identity": identity(), "arena": False}
+        ending.finish(tmp_path / "r", evaluator, [], [], {}, seeds=0, epochs=8, protocol=BenchmarkProtocol(), **about)
+
+    again()
+    rmtree, seen = shutil.rmtree, []
+
+    def looking(path: Path, **options: bool) -> None:
+        rmtree(path, **options)
+        seen.append((tmp_path / "r" / "front.json").exists())
+
+    monkeypatch.setattr(shutil, "rmtree", looking)
+    again()
+    assert seen and all(seen) and [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(tmp_path: Path) -> None:

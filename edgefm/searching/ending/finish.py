@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.documents import inside, read_json
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
@@ -91,8 +91,7 @@ def finish(
     except RuntimeUnavailableError as error:
         progress.note(f"no picture of the front: {error.message}")
     _write(unfinished, result, picture=drawn)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    whole_folders.put(unfinished, folder)
 
 
 def measure_waiting(
