@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from edgefm.core.errors import RecipeError
 from edgefm.searching.driver import InProcess, Limits, drive
 from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.storage import shared as shared_study
 from edgefm.searching.storage.shared import SharedStudy
 from tests.fixtures import mariadb, postgresql
 from tests.fixtures.search_driver import SPACE, evaluate, identity, sampling, searched
@@ -217,6 +219,24 @@ def test_driver_that_was_killed_before_it_wrote_what_is_searched_is_followed(tmp
     (tmp_path / "a" / "search.json").unlink()
     assert _results(_search(tmp_path / "a", database, seed=18, trials=1, resume=True)) == _results(first)
     assert json.loads((tmp_path / "a" / "search.json").read_text())["seed"] == 18
+
+
+@pytest.mark.postgresql
+def test_another_processor_goes_on_with_the_cost_model_of_the_first_one_alone(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU A")
+    with _opened(tmp_path / "a", database, seed=19):
+        pass
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU B")
+    _search(tmp_path / "b", database, seed=19, trials=1, resume=True)  # it had no trial yet
+    _search(tmp_path / "elsewhere", database, seed=19, trials=2, resume=True)
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU A")
+    with pytest.raises(SearchError, match=r"is of another processor: CPU B \(.*\); this one is CPU A \("):
+        _search(tmp_path / "c", database, seed=19, trials=3, resume=True)
+    shutil.copytree(tmp_path / "b", tmp_path / "copied")
+    (tmp_path / "copied" / "cost-model.json").touch()
+    assert len(_search(tmp_path / "copied", database, seed=19, trials=3, resume=True)) == 3
 
 
 @pytest.mark.postgresql

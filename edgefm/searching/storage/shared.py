@@ -16,8 +16,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from edgefm.core import artefacts
 from edgefm.core.documents import read_json
+from edgefm.core.environment import cpu_features, cpu_model
 from edgefm.core.errors import RecipeError, missing_extra
 from edgefm.searching.journal import STORAGE_FILE, SearchError
+from edgefm.searching.on_targets.prediction import COST_MODEL_FILE
 from edgefm.searching.sampling import optuna_here, quiet
 from edgefm.searching.storage import lease
 from edgefm.searching.trials import OBJECTIVES
@@ -76,7 +78,8 @@ class SharedStudy:
           resume: go on with the search.
         Raises:
           SearchError: the storage cannot be reached, another driver writes there, the folder's trials are elsewhere,
-            or the search was begun there and `resume` does not ask for it, or was not and it does.
+            or the search was begun there and `resume` does not ask for it, or was not and it does; or the p50 of its
+            trials is that of another processor, and the folder does not hold the cost model that predicted it.
           RuntimeUnavailableError: what reaches the storage is not installed.
         """
         optuna = optuna_here()
@@ -107,6 +110,14 @@ class SharedStudy:
                 )
                 if "lag" not in study.user_attrs:
                     study.set_user_attr("lag", identity["lag"])
+                if not begun:
+                    study.set_user_attr("cpu", _cpu())
+                there = study.user_attrs.get("cpu", _cpu())
+            if there != _cpu() and not (folder / COST_MODEL_FILE).exists():
+                raise SearchError(
+                    f"the p50 of the trials in {self.place} is of another processor: {there}; this one is {_cpu()}",
+                    hint=f"Copy the search's folder with its {COST_MODEL_FILE} here and give it, or go on elsewhere.",
+                )
             artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
             with self._told():
                 yield study, held
@@ -193,6 +204,10 @@ def _kept(folder: Path) -> dict[str, Any]:
         return {}
     about = read_json(path, what="place of a search's trials", error=SearchError, hint="Give another folder.")
     return about if isinstance(about, dict) else {}
+
+
+def _cpu() -> str:
+    return f"{cpu_model()} ({', '.join(cpu_features())})"
 
 
 def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
