@@ -108,6 +108,34 @@ def together(folder: Path) -> Iterator[Path]:
         raise
 
 
+def put(written: Path, folder: Path) -> None:
+    """Give a folder that was written beside another one its name; what that one held is gone then.
+
+    In one step on Linux, so that even SIGKILL leaves the former one or the new one; elsewhere a kill between two
+    renames leaves neither under this name.
+
+    Args:
+      written: is put there.
+      folder: that it takes the name of; need not be there.
+    Raises:
+      OSError: it cannot be renamed; what was there stays.
+    """
+    former = written.with_suffix(_FORMER)
+    shutil.rmtree(former, ignore_errors=True)
+    try:
+        if not folder.exists():
+            written.rename(folder)
+        elif not _exchanged(written, folder):
+            folder.rename(former)
+            written.rename(folder)
+    except BaseException:
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        raise
+    shutil.rmtree(written, ignore_errors=True)  # after an exchange it holds the former files
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def _can_be_replaced(folder: Path, known: set[str]) -> bool:
     """Return whether a folder holds only files of these names, and nothing keeps it in its place."""
     with os.scandir(folder) as entries:
@@ -118,24 +146,18 @@ def _can_be_replaced(folder: Path, known: set[str]) -> bool:
 
 def _replace_folder(target: Path, files: Mapping[str, bytes], *, replace: bool = True) -> None:
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED))
-    former = unfinished.with_suffix(_FORMER)
     try:
         with scratch.held(unfinished):
             for name, content in files.items():
                 artefacts.write_bytes(unfinished / name, content)
             unfinished.chmod(0o755)
-            if not replace or not target.exists():
+            if replace:
+                put(unfinished, target)
+            else:
                 unfinished.rename(target)  # fails where another process filled it meanwhile
-            elif not _exchanged(unfinished, target):
-                target.rename(former)
-                unfinished.rename(target)
     except BaseException:
-        if former.exists() and not target.exists():
-            former.rename(target)
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    shutil.rmtree(unfinished, ignore_errors=True)  # after an exchange it holds the former files
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -49,7 +49,8 @@ class Finalist:
       trial: index of the trial that tried it first.
       point: of the space.
       seeds: what came of each seed.
-      seed: of the file that is written: the one that lost least on validation samples.
+      seed: of the file that is written: the one that exceeds the budget least on validation samples, of equals the one
+        that lost least.
     """
 
     budget: str

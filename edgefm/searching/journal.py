@@ -136,6 +136,9 @@ def _trial(frozen: Any) -> Trial:
 class Shared(Protocol):
     """Where trials are kept beside the folder; see `edgefm.searching.storage.shared.SharedStudy`."""
 
+    def may_have_trials(self, folder: Path) -> bool:
+        """Return whether the study that a folder's storage.json names has trials; True where that is not known."""
+
     def study(
         self, folder: Path, identity: Mapping[str, Any], *, resume: bool
     ) -> AbstractContextManager[tuple[Any, Any]]:
@@ -155,8 +158,9 @@ def opened(
 
     Args:
       folder: of the search; made where it is not there.
-      identity: what decides the trials, as JSON; the folder must be of the same, but for 'lag', which stays what it
-        was when the search began: it may go on with more or fewer processes.
+      identity: what decides the trials, as JSON; the folder must be of the same, but for what it does not say since an
+        older edgefm began it, and for 'lag', which stays what it was when the search began: it may go on with more or
+        fewer processes.
       distributions: of the parameters.
       resume: go on with the search in the folder; where that has no trial yet it is begun anew, whatever it was of.
       shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
@@ -167,14 +171,15 @@ def opened(
     """
     with locked(folder):
         known = read_identity(folder)
+        new = known is None
         if known is None:
             if resume and shared is None:
                 raise SearchError(f"{folder} holds no search to go on with", hint="Leave resume out to begin one.")
-            _check_empty(folder)
-        elif shared is None and not _has_trials(folder):
+            _check_empty(folder, shared)
+        elif not _may_have_trials(folder, shared):
             # It ended before its first trial, e.g. since nothing can meet its budgets: others may be given now.
-            (folder / IDENTITY_FILE).unlink()
             (folder / JOURNAL_FILE).unlink(missing_ok=True)
+            new = True
         else:
             _check_same(folder, known, identity)
             if not resume:
@@ -186,10 +191,12 @@ def opened(
         if shared is not None:
             with shared.study(folder, identity, resume=resume) as (study, lease):
                 identity = {**identity, "lag": study.user_attrs["lag"]}
-                _write_identity(folder, identity)
+                if new:
+                    artefacts.write_json(folder / IDENTITY_FILE, identity)
                 yield Journal(study, distributions, lag=identity["lag"], check=lease.check)
             return
-        _write_identity(folder, identity)
+        if new:
+            artefacts.write_json(folder / IDENTITY_FILE, dict(identity))
         yield Journal(_study(folder), distributions, lag=identity["lag"])
 
 
@@ -229,9 +236,9 @@ def read_identity(folder: Path) -> dict[str, Any] | None:
     return identity
 
 
-def _has_trials(folder: Path) -> bool:
+def _may_have_trials(folder: Path, shared: Shared | None) -> bool:
     if (folder / STORAGE_FILE).exists():
-        return True  # or not: they are elsewhere
+        return shared is None or shared.may_have_trials(folder)
     if not (folder / JOURNAL_FILE).exists():
         return False
     try:
@@ -244,26 +251,23 @@ def _has_trials(folder: Path) -> bool:
     return bool(study.get_trials(deepcopy=False))
 
 
-def _check_empty(folder: Path) -> None:
-    others = sorted(path.name for path in folder.iterdir() if path.name not in (_LOCK, _DRIVER))
+def _check_empty(folder: Path, shared: Shared | None) -> None:
+    # Of a process that was killed when it had begun a search in a storage, and had not written what is searched.
+    left = () if shared is None else (STORAGE_FILE,)
+    others = sorted(path.name for path in folder.iterdir() if path.name not in (_LOCK, _DRIVER, *left))
     if others:
         raise SearchError(f"{folder} holds something else: {shown(others[0])}", hint="Give a new or an empty folder.")
 
 
 def _check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(identity))
-    different = [name for name in wanted if known.get(name) != wanted[name] and name != "lag"]
+    different = [name for name in wanted if known.get(name, wanted[name]) != wanted[name] and name != "lag"]
     if different:
-        parts = [f"{name} ({_short(known.get(name))}, now {_short(wanted[name])})" for name in different]
+        parts = [f"{name} ({_short(known[name])}, now {_short(wanted[name])})" for name in different]
         raise SearchError(
             f"{folder} holds another search: it differs in {', '.join(parts)}",
             hint="Give another folder, or what that search was begun with.",
         )
-
-
-def _write_identity(folder: Path, identity: Mapping[str, Any]) -> None:
-    if not (folder / IDENTITY_FILE).exists():
-        artefacts.write_json(folder / IDENTITY_FILE, dict(identity))
 
 
 def _check_place(folder: Path, shared: Shared | None) -> None:

@@ -19,7 +19,7 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
     parts = [
         f"# Search of {markdown(result['model'])}",
         "\n".join(f"- **{markdown(conclusion(entry))}**" for entry in result["budgets"]),
-        *(f"Not yet measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
+        *(f"Not measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
         f"{trials['ended']} trials in {trials['seconds'] / 60:.0f} minutes; {trials['complete']} went through all "
         f"stages, {trials['failed']} failed. Chosen on {result['validation_samples']:,} validation samples.",
         "## Files",
@@ -28,7 +28,8 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
         _table(_files(result)),
         "## Seeds of the finalists",
         f"Each trained to the end with every seed; figures on {result['validation_samples']:,} validation samples; "
-        "p50 is predicted by the cost model. The file is the seed's that lost least.",
+        "p50 is predicted by the cost model. The file is of the seed that exceeds the budget's limits least, of equals "
+        "the one that lost least.",
         _table(_seeds(result)),
         "## The front",
         "Of the trials that went through all stages those that no other one beats in loss, p50 and download at once; "

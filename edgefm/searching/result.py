@@ -33,6 +33,7 @@ def document(
     trials: Sequence[Trial],
     finalists: Sequence[Finalist],
     failed: Mapping[str, str],
+    seeds: int,
     figures: Mapping[str, Mapping[str, Any]],
     validation: int,
     test: int,
@@ -50,6 +51,7 @@ def document(
       trials: all of them.
       finalists: trained to the end.
       failed: why budgets have none though a trial was proposed, by their names.
+      seeds: number of them that each finalist was to be trained with.
       figures: measured, of the references and the finalists, by name.
       validation: number of samples by which was chosen.
       test: number of samples that the loss of the finalists is on.
@@ -69,6 +71,7 @@ def document(
         "validation_samples": validation,
         "test_samples": test,
         "loss_unit": unit,
+        "seeds": seeds,
         "trials": {
             "ended": sum(trial.ended for trial in trials),
             "complete": len(complete),
@@ -108,7 +111,9 @@ def titles_in(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Progress = SILENT) -> bool:
-    """Return whether a file holds a whole result of these trials, whose finalists have as many seeds as are wanted.
+    """Return whether a file holds a whole result of these trials, made with as many seeds as are wanted.
+
+    A seed that a finalist could not be trained with counts: it would fail again.
 
     Args:
       path: of the result.
@@ -127,8 +132,9 @@ def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Pr
         return False
     if known["trials"]["ended"] != sum(trial.ended for trial in trials):
         return False  # the search was stopped before a new one was written
-    most = max((len(finalist["seeds"]) for finalist in known["finalists"]), default=0)
-    return seeds <= most or not complete_ones(trials)
+    # Results of before say nothing of the seeds that failed.
+    came_out = max((len(finalist["seeds"]) for finalist in known["finalists"]), default=0)
+    return seeds <= known.get("seeds", came_out) or not complete_ones(trials)
 
 
 def front_volume(trials: Sequence[Trial], download_bytes: float) -> float:
@@ -162,14 +168,14 @@ def conclusion(entry: Mapping[str, Any]) -> str:
     if waits(entry):
         there = entry["limits"]["target"]
         return (
-            f"{name}: not yet measured on {there}, which the search does when it is resumed; proposed is "
-            f"{entry['model']}/model.tflite"
+            f"{name}: not met: {entry['model']}/model.tflite is proposed, and was not measured on {there}; that is "
+            "tried again when the search is resumed"
         )
     return f"{name}: not met; the nearest is {entry['model']}/model.tflite: {'; '.join(missed)}"
 
 
 def waits(entry: Mapping[str, Any]) -> bool:
-    """Return whether a budget lacks nothing but its file's time on another target, which was away."""
+    """Return whether a budget lacks nothing but its file's time on another target."""
     return bool(entry["missed"]) and all(
         place["figure"].startswith(on_target("")) and entry["figures"].get(place["figure"]) is None
         for place in entry["missed"].values()

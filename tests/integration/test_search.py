@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import itertools
 import json
@@ -19,7 +20,7 @@ import pytest
 
 import edgefm
 from edgefm.cli.main import cli, run
-from edgefm.core.errors import DataError, ModelError
+from edgefm.core.errors import DataError, ModelError, TrainingDivergedError
 from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset
 from edgefm.jobs import search as search_job
@@ -28,7 +29,7 @@ from edgefm.quantization.checks.given_model import given_model
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists, search
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.evaluation import Evaluator
+from edgefm.searching.evaluation import Evaluator, Trials
 from edgefm.searching.executors import by_default
 from edgefm.searching.executors.execution import Hands
 from edgefm.searching.forecast import corners, impossible, nearest
@@ -132,6 +133,40 @@ def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_en
     longer = _search(tmp_path / "s", data, resume=True, trials=5).document
     assert len(longer["front"]) >= 1 and longer["identity"]["lag"] == 4, "it goes on as it was begun"
     assert len(looks) == 2
+
+
+def test_finalist_with_a_seed_that_fails_is_neither_trained_nor_measured_again(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finalist, tried = Trials._finalist, []
+
+    def diverging(self: Trials, params: Any, seed: int) -> Any:
+        tried.append(seed)
+        if seed == 2:
+            raise TrainingDivergedError("the loss became NaN")
+        return finalist(self, params, seed)
+
+    monkeypatch.setattr(Trials, "_finalist", diverging)
+    first = _search(tmp_path / "s", data, trials=1)
+    assert [one["seed"] for one in first.document["finalists"][0]["seeds"]] == [1] and tried == [1, 2]
+    again = _search(tmp_path / "s", data, trials=1, resume=True)
+    assert tried == [1, 2] and again.document == first.document
+    _search(tmp_path / "s", data, trials=1, resume=True, seeds=3)
+    assert tried == [1, 2, 1, 2, 3]
+
+
+def test_search_that_goes_on_by_another_measure_or_value_range_is_refused(
+    quickly: list[str], data: Dataset, tmp_path: Path
+) -> None:
+    first = _search(tmp_path / "s", data, trials=1, seeds=0)
+    for changed, differs in (
+        ({"quality": "top5"}, r'quality \("accuracy", now "top5"\)'),
+        ({"value_range": (0, 1)}, r"value_range \(\[0.0, 255.0\], now \[0.0, 1.0\]\)"),
+    ):
+        with pytest.raises(SearchError, match=rf"holds another search: it differs in {differs}"):
+            _search(tmp_path / "s", data, trials=2, seeds=0, resume=True, **changed)
+    again = _search(tmp_path / "s", data, trials=1, seeds=0, resume=True, quality="accuracy", value_range=(0, 255))
+    assert again.document == first.document
 
 
 def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(
@@ -380,6 +415,25 @@ def test_nearest_file_is_the_nearest_of_the_whole_space_as_it_is_built(
     kept = SearchBudget(name="b", limits={"max_size_bytes": float(size)})
     assert not impossible([kept], smallest, space) and built["90 % zeros; qat_int8"][0] == size
     assert size < min(costs[0] for words, costs in built.items() if "int8_w8a8" in words)
+
+
+def test_least_download_of_the_forecast_is_that_of_any_file_of_zeros_and_levels(data: Dataset, tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    convolutions = [layers.Conv2D(channels, 3, strides=2, activation="relu") for channels in (16, 32, 64)]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255), *convolutions, *head], name="conv")
+    space = Space(schemes=("int8_w8a8", "qat_int8"))
+    task = {"data": data, "quality": None, "labels": None, "value_range": None, "head": "auto", "trust": False}
+    source = search_job._source(model, seed=0, progress=SILENT, **task)
+    kept = tmp_path / "passes"
+    evaluator = Evaluator(source, space, given=partial(given_model, source), kept=kept, latency=lambda: latency)
+    least = min(corner.figures["download_bytes"] or 0 for corner, _ in corners(evaluator))
+    for scheme in space.schemes:
+        variant = space.variant({"sparsity": 0.9, "clusters": 8, "scheme": scheme}, Epochs.of(0), name="smallest")
+        assert len(gzip.compress(evaluator.made(variant).content, 9)) >= least
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tflite_micro") is None, reason="tflite_micro is not installed")

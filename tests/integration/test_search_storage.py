@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import pytest
 from edgefm.core.errors import RecipeError
 from edgefm.searching.driver import InProcess, Limits, drive
 from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.storage import shared as shared_study
 from edgefm.searching.storage.shared import SharedStudy
 from tests.fixtures import mariadb, postgresql
 from tests.fixtures.search_driver import SPACE, evaluate, identity, sampling, searched
@@ -71,11 +74,22 @@ def proxy(database: str) -> Iterator[str]:
 
 
 def _search(
-    folder: Path, address: str, *, seed: int, trials: int, resume: bool = False, evaluate: Any = evaluate
+    folder: Path,
+    address: str,
+    *,
+    seed: int,
+    trials: int,
+    resume: bool = False,
+    evaluate: Any = evaluate,
+    **of: Any,
 ) -> Any:
-    shared = SharedStudy.at(address, lease_seconds=_LEASE)
-    with opened(folder, identity(seed=seed), SPACE.distributions(), resume=resume, shared=shared) as journal:
+    with _opened(folder, address, seed=seed, resume=resume, **of) as journal:
         return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=trials))
+
+
+def _opened(folder: Path, address: str, *, seed: int, resume: bool = False, **of: Any) -> Any:
+    shared = SharedStudy.at(address, lease_seconds=_LEASE)
+    return opened(folder, identity(seed=seed) | of, SPACE.distributions(), resume=resume, shared=shared)
 
 
 def _results(trials: Any) -> Any:
@@ -173,6 +187,56 @@ def test_of_two_that_follow_at_the_same_time_one_goes_on(tmp_path: Path, databas
         "searched",
         "this search is being done by another process",
     ]
+
+
+@pytest.mark.postgresql
+def test_search_by_another_measure_is_another_one_and_that_of_an_older_edgefm_goes_on(
+    tmp_path: Path, database: str
+) -> None:
+    _search(tmp_path / "a", database, seed=14, trials=1, quality="accuracy")
+    with pytest.raises(SearchError, match="holds no trials of this search"):
+        _search(tmp_path / "b", database, seed=14, trials=2, resume=True, quality="auc")
+    assert len(_search(tmp_path / "b", database, seed=14, trials=2, resume=True, quality="accuracy")) == 2
+    older = _search(tmp_path / "old", database, seed=15, trials=3)  # its name says nothing of the quality
+    for name in ("old", "elsewhere"):
+        assert len(_search(tmp_path / name, database, seed=15, trials=3, resume=True, quality="accuracy")) == len(older)
+
+
+@pytest.mark.postgresql
+def test_folder_whose_search_has_no_trial_yet_takes_another_one(tmp_path: Path, database: str) -> None:
+    with _opened(tmp_path / "a", database, seed=16):
+        pass  # as where nothing can meet its budgets
+    assert len(_search(tmp_path / "a", database, seed=17, trials=1)) == 1
+    assert json.loads((tmp_path / "a" / "search.json").read_text())["seed"] == 17
+    with pytest.raises(SearchError, match=r"differs in seed \(17, now 16\)"):
+        _search(tmp_path / "a", database, seed=16, trials=1)
+    assert len(_search(tmp_path / "b", database, seed=16, trials=1)) == 1, "it was not begun before"
+
+
+@pytest.mark.postgresql
+def test_driver_that_was_killed_before_it_wrote_what_is_searched_is_followed(tmp_path: Path, database: str) -> None:
+    first = _search(tmp_path / "a", database, seed=18, trials=1)
+    (tmp_path / "a" / "search.json").unlink()
+    assert _results(_search(tmp_path / "a", database, seed=18, trials=1, resume=True)) == _results(first)
+    assert json.loads((tmp_path / "a" / "search.json").read_text())["seed"] == 18
+
+
+@pytest.mark.postgresql
+def test_another_processor_goes_on_with_the_cost_model_of_the_first_one_alone(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU A")
+    with _opened(tmp_path / "a", database, seed=19):
+        pass
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU B")
+    _search(tmp_path / "b", database, seed=19, trials=1, resume=True)  # it had no trial yet
+    _search(tmp_path / "elsewhere", database, seed=19, trials=2, resume=True)
+    monkeypatch.setattr(shared_study, "cpu_model", lambda: "CPU A")
+    with pytest.raises(SearchError, match=r"is of another processor: CPU B \(.*\); this one is CPU A \("):
+        _search(tmp_path / "c", database, seed=19, trials=3, resume=True)
+    shutil.copytree(tmp_path / "b", tmp_path / "copied")
+    (tmp_path / "copied" / "cost-model.json").touch()
+    assert len(_search(tmp_path / "copied", database, seed=19, trials=3, resume=True)) == 3
 
 
 @pytest.mark.postgresql

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastjsonschema
@@ -23,14 +25,17 @@ import pytest
 
 from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import check_schema
-from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.jobs.search import SearchResult, time_of
+from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import budget as budgets
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.ending import finish as ending
 from edgefm.searching.finalists import proposed, trained
 from edgefm.searching.forecast import Corner, impossible
-from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.journal import SearchError, opened, read_identity
+from edgefm.searching.on_targets import measuring
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
@@ -41,6 +46,7 @@ from edgefm.searching.space.networks import Network, networks_of, why_none
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.worker import _held
 from edgefm.searching.workers import Workers
+from edgefm.targets.base import TargetError
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
 from tests.fixtures.notes import Notes
@@ -611,6 +617,23 @@ def test_folder_of_another_search_is_refused_with_what_differs(
     assert (tmp_path / "journal.log").read_bytes() == before
 
 
+def test_what_an_older_edgefm_did_not_say_of_its_search_is_not_compared(tmp_path: Path) -> None:
+    searched(tmp_path / "old", trials=1)
+    with opened(tmp_path / "old", identity() | {"quality": "auc"}, SPACE.distributions(), resume=True) as journal:
+        assert len(journal.trials()) == 1
+    new = identity() | {"quality": "accuracy", "value_range": [0.0, 255.0]}
+    with opened(tmp_path / "new", new, SPACE.distributions(), resume=False) as journal:
+        drive(journal, sampling(), InProcess(evaluate), Limits(trials=1))
+    other = new | {"quality": "auc", "value_range": [0.0, 1.0]}
+    differs = r'quality \("accuracy", now "auc"\), value_range \(\[0.0, 255.0\], now \[0.0, 1.0\]\)'
+    with (
+        pytest.raises(SearchError, match=differs),
+        opened(tmp_path / "new", other, SPACE.distributions(), resume=True),
+    ):
+        pass
+    assert read_identity(tmp_path / "new") == new
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_folder_whose_search_has_no_trial_yet_takes_another_one(resume: bool, tmp_path: Path) -> None:
     with opened(tmp_path, identity(seed=1), SPACE.distributions(), resume=False):
@@ -696,10 +719,67 @@ def test_budget_that_lacks_only_the_time_on_its_board_waits_and_one_that_lacks_m
     (wanted,) = budgets.parse(asked, where="b")
     away = {"p50_us@ssh://pi@board": None}
     waiting = budget_entry(wanted, {"size_bytes": 9, **away}, None)
-    assert not waiting["met"] and "not yet measured on ssh://pi@board" in conclusion(waiting)
+    assert not waiting["met"] and "was not measured on ssh://pi@board" in conclusion(waiting)
     large = budget_entry(wanted, {"size_bytes": 10, **away}, None)
     assert not large["met"] and "not met; the nearest" in conclusion(large) and "that is not known" in conclusion(large)
     assert budget_entry(wanted, {"size_bytes": 9, "p50_us@ssh://pi@board": 5.0}, None)["met"]
+
+
+def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = "ssh://pi@board"
+    limit = {"max_p50_us": 9, "target": board}
+    wanted = budgets.parse({"phone": limit, "watch": limit}, where="b")
+    (tmp_path / "front.json").write_text(json.dumps(search_result() | {"waiting": {board: "it was off"}}))
+
+    def again(fails: Mapping[str, str], us: float = 0.0) -> SearchResult:
+        def rows(models: Any, **_: Any) -> dict[str, Any]:
+            if not us:
+                raise TargetError("it was off")
+            took = {"status": "ok", "latency_ns": {"p50": {"value": 1000 * us}}}
+            failed = {one.name: {"status": "failed", "reason": fails.get(one.name)} for one in models}
+            return {"models": [{"name": name, **(row if name in fails else took)} for name, row in failed.items()]}
+
+        monkeypatch.setattr(measuring, "benchmark_files", rows)
+        assert ending.measure_waiting(tmp_path, wanted, BenchmarkProtocol())
+        return SearchResult.open(tmp_path)
+
+    some = again({"float32": "too large", "phone": "unknown operator"}, us=8)
+    assert some.met == {"phone": False, "watch": True}
+    assert some.waiting == {board: "float32: too large; phone: unknown operator"}
+    assert "phone/model.tflite is proposed, and was not measured on ssh://pi@board; that is tried" in some.lines[0]
+    off = again({})
+    assert off.met == some.met and off.waiting == {board: "it was off"}
+    assert off.document["budgets"][1]["figures"][f"p50_us@{board}"] == 8
+    assert again({}, us=10).met == {"phone": False, "watch": False} and not SearchResult.open(tmp_path).waiting
+
+
+def test_former_result_stays_until_the_new_one_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_picture(result: Any) -> bytes:
+        raise RuntimeUnavailableError("matplotlib is not installed")
+
+    monkeypatch.setattr(ending.finals, "written", lambda *_, **__: {})
+    monkeypatch.setattr(ending.finals, "measured", lambda *_, **__: {})
+    monkeypatch.setattr(ending, "front_png", no_picture)
+    quality = SimpleNamespace(name="accuracy", unit="%")
+    task = SimpleNamespace(quality=quality, dataset=SimpleNamespace(test=[0]))
+    evaluator: Any = SimpleNamespace(
+        source=SimpleNamespace(name="m", task=task), space=SPACE, given=SimpleNamespace(inputs=[0])
+    )
+
+    def again() -> None:
+        about: Any = {"budgets": search_driver.BUDGETS, "impossible": {}, "identity": identity(), "arena": False}
+        ending.finish(tmp_path / "r", evaluator, [], [], {}, seeds=0, epochs=8, protocol=BenchmarkProtocol(), **about)
+
+    again()
+    rmtree, seen = shutil.rmtree, []
+
+    def looking(path: Path, **options: bool) -> None:
+        rmtree(path, **options)
+        seen.append((tmp_path / "r" / "front.json").exists())
+
+    monkeypatch.setattr(shutil, "rmtree", looking)
+    again()
+    assert seen and all(seen) and [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(tmp_path: Path) -> None:
@@ -713,8 +793,13 @@ def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(
     path.write_text(json.dumps(result))
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
     assert not is_finished(path, seeds=0, trials=[*trials, replace(trial, index=6)]), "it is of fewer trials"
-    path.write_text(json.dumps(result | {"finalists": []}))  # it was made with no seeds
+    path.write_text(json.dumps(result | {"finalists": []}))  # both seeds failed
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
+    path.write_text(json.dumps(result | {"finalists": [], "seeds": 0}))
     assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 1)] == [True, False]
+    before = {name: value for name, value in result.items() if name != "seeds"}  # the finalists say it
+    path.write_text(json.dumps(before))
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (2, 3)] == [True, False]
     nothing = {"ended": 0, "complete": 0, "failed": 0, "seconds": 0.0}
     path.write_text(json.dumps(result | {"finalists": [], "trials": nothing}))
     assert is_finished(path, seeds=1, trials=[])  # nothing that could be trained

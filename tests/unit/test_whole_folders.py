@@ -104,6 +104,25 @@ def test_folder_stays_as_it_was_wherever_writing_stops(
     assert 6 < sum(stopped) < 59, "it was stopped at each file and at each renaming"
 
 
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_folder_that_is_put_in_the_place_of_another_is_there_before_that_one_is_removed(
+    exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, folder = _folder(tmp_path / "out.partial", NEW), _folder(tmp_path / "out", OLD)
+    rmtree, seen = shutil.rmtree, []
+
+    def looking(path: Path, **options: bool) -> None:
+        rmtree(path, **options)
+        seen.append(_content(folder))
+
+    monkeypatch.setattr(shutil, "rmtree", looking)
+    if not exchange:
+        monkeypatch.setattr(whole_folders, "_exchanged", lambda one, other: False)
+    whole_folders.put(written, folder)
+    assert all(content in (OLD, NEW) for content in seen) and seen[-1] == NEW
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_folder_that_cannot_be_renamed_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _folder(tmp_path / "out", OLD)
     monkeypatch.chdir(folder)

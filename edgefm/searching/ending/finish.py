@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.documents import inside, read_json
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
@@ -31,6 +31,7 @@ def finish(
     chosen: Sequence[finals.Finalist],
     failed: Mapping[str, str],
     *,
+    seeds: int,
     budgets: Sequence[SearchBudget],
     impossible: Mapping[str, str],
     epochs: int,
@@ -47,6 +48,7 @@ def finish(
       trials: of the search.
       chosen: the finalists.
       failed: why other budgets have none, by their names.
+      seeds: number of them that each finalist was to be trained with.
       budgets: of the search.
       impossible: why some budgets cannot be met, by their names.
       epochs: of a trial.
@@ -75,6 +77,7 @@ def finish(
         trials=trials,
         finalists=chosen,
         failed=failed,
+        seeds=seeds,
         figures={name: {**own, **there.p50_us[name]} for name, own in figures.items()},
         waiting=there.waiting,
         validation=len(evaluator.given.inputs),
@@ -88,8 +91,7 @@ def finish(
     except RuntimeUnavailableError as error:
         progress.note(f"no picture of the front: {error.message}")
     _write(unfinished, result, picture=drawn)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    whole_folders.put(unfinished, folder)
 
 
 def measure_waiting(
@@ -97,7 +99,7 @@ def measure_waiting(
 ) -> bool:
     """Measure the files of a result on the targets that were away, and write it anew; return whether any was.
 
-    Nothing is trained. What cannot be measured now either waits on.
+    Nothing is trained. What cannot be measured now either waits on, and keeps the time that it has.
 
     Args:
       folder: of the result.

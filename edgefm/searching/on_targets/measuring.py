@@ -20,11 +20,11 @@ class MeasuredOnTargets:
     """What came of measuring.
 
     Attributes:
-      p50_us: microseconds, by the name of the file and of the figure; None where it waits.
+      p50_us: microseconds, by the name of the file and of the figure; what was not measured is not in it.
       waiting: why not all files were measured on a target, by its address.
     """
 
-    p50_us: Mapping[str, Mapping[str, float | None]] = field(hash=False)
+    p50_us: Mapping[str, Mapping[str, float]] = field(hash=False)
     waiting: Mapping[str, str] = field(hash=False)
 
 
@@ -45,7 +45,7 @@ def measured_on(
       out: takes the record of each benchmark, in a folder of its own.
       progress: receives progress.
     """
-    p50_us: dict[str, dict[str, float | None]] = {name: {} for name in files}
+    p50_us: dict[str, dict[str, float]] = {name: {} for name in files}
     waiting: dict[str, str] = {}
     for address in addresses:
         models = [ModelFile(name=name, path=path) for name, path in files.items()]
@@ -53,16 +53,17 @@ def measured_on(
         try:
             folder = out / f"benchmark-{sha256_bytes(address.encode())[:8]}"
             record = benchmark_files(models, protocol=there, accuracy=False, out=folder, progress=progress)
-            rows = {row["name"]: row for row in record["models"]}
         except TargetError as error:
             waiting[address] = error.message
-            rows = {}
-        for name in files:
-            row = rows.get(name, {})
-            whole = row.get("status") == "ok" and row.get("latency_ns")
-            p50_us[name][on_target(address)] = row["latency_ns"]["p50"]["value"] / 1000 if whole else None
-            if rows and not whole:
-                waiting.setdefault(address, f"{name}: {row.get('reason') or 'no time was taken'}")
+        else:
+            failed = []
+            for row in record["models"]:
+                if row["status"] == "ok" and row.get("latency_ns"):
+                    p50_us[row["name"]][on_target(address)] = row["latency_ns"]["p50"]["value"] / 1000
+                else:
+                    failed.append(f"{row['name']}: {row.get('reason') or 'no time was taken'}")
+            if failed:
+                waiting[address] = "; ".join(failed)
         if address in waiting:
-            progress.note(f"not yet measured on {address}: {waiting[address]}")
+            progress.note(f"not measured on {address}: {waiting[address]}")
     return MeasuredOnTargets(p50_us=p50_us, waiting=waiting)

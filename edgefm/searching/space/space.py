@@ -185,8 +185,9 @@ class Space:
             # Zeros and levels make the least download, a file without them may be the smaller one.
             ways = [after, {}]
             if scheme == QAT and len(self.schemes) > 1:
-                # Without training it gives what int8_w8a8 gives, but for kernels with one scale each.
-                ways = [dict([way]) for way in list(after.items())[:1]]
+                # Without training it gives what int8_w8a8 gives, but for kernels with one scale each: those of zeros or
+                # levels. Levels make the download less, and may make the file larger by a few bytes.
+                ways = [after, dict(list(after.items())[:1])] if after else []
             for point in smallest:
                 for way in ways:
                     corner = {**point, **way, SCHEME: scheme}

@@ -7,7 +7,7 @@ by what is searched, so that the same search is the same study from every machin
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from edgefm.core import artefacts
 from edgefm.core.documents import read_json
+from edgefm.core.environment import cpu_features, cpu_model
 from edgefm.core.errors import RecipeError, missing_extra
 from edgefm.searching.journal import STORAGE_FILE, SearchError
+from edgefm.searching.on_targets.prediction import COST_MODEL_FILE
 from edgefm.searching.sampling import optuna_here, quiet
 from edgefm.searching.storage import lease
 from edgefm.searching.trials import OBJECTIVES
@@ -27,6 +29,8 @@ GRPC = "grpc"
 DATABASES = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
 _PORTS = {"postgresql": 5432, "mysql": 3306}
 _FORMS = "postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or grpc://HOST:PORT"
+# What the names of studies of an older edgefm do not tell apart.
+_LATER = ("quality", "head", "value_range")
 # A connection that says nothing for so long is given up.
 _CONNECT_SECONDS = 10
 
@@ -74,21 +78,24 @@ class SharedStudy:
           resume: go on with the search.
         Raises:
           SearchError: the storage cannot be reached, another driver writes there, the folder's trials are elsewhere,
-            or the search was begun there and `resume` does not ask for it, or was not and it does.
+            or the search was begun there and `resume` does not ask for it, or was not and it does; or the p50 of its
+            trials is that of another processor, and the folder does not hold the cost model that predicted it.
           RuntimeUnavailableError: what reaches the storage is not installed.
         """
         optuna = optuna_here()
-        named = {key: value for key, value in identity.items() if key != "lag"}  # that is of who began it
-        name = f"edgefm-{artefacts.sha256_json(named)[:32]}"
+        name = _named(identity)
         self._check(folder)
         with quiet(), self._told():
             storage = self._storage()
-            begun = any(study.study_name == name for study in storage.get_all_studies())
+            studies = {study.study_name for study in storage.get_all_studies()}
+            if resume and name not in studies:
+                name = _named(identity, without=_LATER)
+            begun = name in studies and bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
         if begun and not resume:
             raise SearchError(
                 f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
             )
-        if resume and not begun:
+        if resume and name not in studies:
             raise SearchError(
                 f"{self.place} holds no trials of this search",
                 hint="Give the storage that it was begun with, or leave resume out to begin one.",
@@ -103,12 +110,37 @@ class SharedStudy:
                 )
                 if "lag" not in study.user_attrs:
                     study.set_user_attr("lag", identity["lag"])
+                if not begun:
+                    study.set_user_attr("cpu", _cpu())
+                there = study.user_attrs.get("cpu", _cpu())
+            if there != _cpu() and not (folder / COST_MODEL_FILE).exists():
+                raise SearchError(
+                    f"the p50 of the trials in {self.place} is of another processor: {there}; this one is {_cpu()}",
+                    hint=f"Copy the search's folder with its {COST_MODEL_FILE} here and give it, or go on elsewhere.",
+                )
             artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
             with self._told():
                 yield study, held
 
+    def may_have_trials(self, folder: Path) -> bool:
+        """Return whether the study that a folder's storage.json names has trials; True where the study is gone.
+
+        Args:
+          folder: of a search, with a storage.json.
+        Raises:
+          SearchError: the storage cannot be reached, or the folder's trials are in another one.
+        """
+        self._check(folder)
+        name = _kept(folder).get("study")
+        with quiet(), self._told():
+            storage = self._storage()
+            try:
+                return bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
+            except KeyError:
+                return True
+
     def _check(self, folder: Path) -> None:
-        known = place_of(folder)
+        known = _kept(folder).get("place")
         if known is not None and known != self.place:
             raise SearchError(
                 f"the trials of {folder} are in {known}, not in {self.place}",
@@ -165,13 +197,22 @@ class SharedStudy:
         return line.replace(password, "***") if password else line
 
 
-def place_of(folder: Path) -> str | None:
-    """Return where the trials of a search's folder are kept; None where that is the folder itself."""
+def _kept(folder: Path) -> dict[str, Any]:
+    """Return what storage.json says; {} where the trials are in the folder itself."""
     path = folder / STORAGE_FILE
     if not path.exists():
-        return None
+        return {}
     about = read_json(path, what="place of a search's trials", error=SearchError, hint="Give another folder.")
-    return str(about["place"]) if isinstance(about, dict) and "place" in about else None
+    return about if isinstance(about, dict) else {}
+
+
+def _cpu() -> str:
+    return f"{cpu_model()} ({', '.join(cpu_features())})"
+
+
+def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
+    known = {key: value for key, value in identity.items() if key not in ("lag", *without)}  # lag: of who began it
+    return f"edgefm-{artefacts.sha256_json(known)[:32]}"
 
 
 def _parts(address: str) -> SplitResult:
