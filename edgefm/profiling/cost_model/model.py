@@ -25,9 +25,21 @@ KIND, VERSION, SCHEMA = "edgefm/cost_model", 1, "cost-model-1"
 _DAMAGED = "Build the cost model again."
 # Octaves by which a time that rests on operators like none that was measured may be off: an assumption.
 _DOUBT = 1.0
-# Operators on int16 values have portable kernels alone. LiteRT 2.3.0, AMD EPYC: 2.9 ns a multiply-accumulate, where
-# float32 takes 0.04 ns. Another processor may take a quarter of that, or four times as much: an assumption.
-_PORTABLE_NS, _PORTABLE_DOUBT = 3.0, 2.0
+# Kernels that are portable and slow, of kinds that are not measured: nanoseconds a multiply-accumulate and a value of
+# the result. LiteRT 2.3.0, AMD EPYC; float32 takes 0.04 a multiply-accumulate. Another processor may take a quarter of
+# that, or four times as much: an assumption.
+_PORTABLE_INT16 = (3.0, 0.0)
+_PORTABLE = {
+    "BATCH_MATMUL int8": (0.25, 0.0),
+    "SQUARED_DIFFERENCE int8": (0.0, 6.0),
+    "RSQRT int8": (0.0, 50.0),
+}
+_PORTABLE_DOUBT = 2.0
+# Octaves by which operators may be off in a network though such were measured. The first takes three times as long for
+# where its buffers lie: 44 us and 127 us of the same shape. Dense layers of rows: 17.7 us of a network that was
+# forecast to take 21.2, 40 us of one of 31.7; networks of them are not measured.
+_ALONE = {"DEPTHWISE_CONV_2D float32*int8": 1.6}
+_ROWS_DOUBT = 0.4
 # No call takes less; factors of zero would make it so.
 _LEAST_NS = 1.0
 
@@ -181,26 +193,29 @@ class CostModel(JsonResult):
 
     def _operator(self, shape: OperatorShape) -> tuple[float, float, str]:
         """Return an operator's time and, where none like it was measured, the octaves it may be off by, and words."""
-        factor = self.factors.get(shape.group, 1.0)
-        if shape in self._table:
-            return factor * self._table[shape], 0.0, ""
         known = self._fits.get(shape.group)
         if known is None:
             return self._unlike_all(shape)
-        if known.beyond(shape):
-            return factor * known.nanoseconds(shape), _DOUBT, f"{shape}: beyond what was measured"
+        time = self.factors.get(shape.group, 1.0) * (self._table.get(shape) or known.nanoseconds(shape))
+        if shape not in self._table and known.beyond(shape):
+            return time, _DOUBT, f"{shape}: beyond what was measured"
         if shape.groups > 1:
-            return factor * known.nanoseconds(shape), _DOUBT, f"{shape}: no convolution in groups was measured"
-        return factor * known.nanoseconds(shape), 0.0, ""
+            return time, _DOUBT, f"{shape}: no convolution in groups was measured"
+        of_rows = shape.kind == "FULLY_CONNECTED" and shape.sink[0] > 1
+        return time, _ROWS_DOUBT if of_rows else _ALONE.get(shape.group, 0.0), ""
 
     def _unlike_all(self, shape: OperatorShape) -> tuple[float, float, str]:
         """Return what `_operator` does, of a kind and dtypes that were never measured."""
         time = max(_LEAST_NS, self._any.nanoseconds(shape))
         if not shape.whole:
             return time, math.inf, f"{shape}: what it runs is not known and not counted, the time may be far longer"
-        if shape.dtypes.startswith("int16") and shape.macs:
-            why = f"{shape}: no such operator was measured, and no fast kernel of it exists: it goes by MACs"
-            return max(time, _PORTABLE_NS * shape.macs), _PORTABLE_DOUBT, why
+        int16 = shape.dtypes.startswith("int16") and shape.macs
+        portable = _PORTABLE_INT16 if int16 else _PORTABLE.get(shape.group)
+        if portable is not None:
+            by = "MACs" if portable[0] else "values"
+            why = f"{shape}: no such operator was measured, and no fast kernel of it exists: it goes by {by}"
+            of_work = portable[0] * shape.macs + portable[1] * math.prod(shape.sink)
+            return max(time, of_work), _PORTABLE_DOUBT, why
         return time, _DOUBT, f"{shape}: no such operator was measured, it goes by MACs and bytes"
 
     @cached_property
