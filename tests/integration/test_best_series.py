@@ -201,7 +201,8 @@ class Commands:
 
     def _latency(self, path: Path, name: str, words: list[str]) -> None:
         models = {word.partition("=")[0]: {"p50_ns": 1} for word in words[: words.index("--out")]}
-        Path(words[words.index("--out") + 1]).write_text(json.dumps({"models": models}), encoding="utf-8")
+        told = {"created": "2026-12-01T00:00:00+00:00", "environment": {"cpu": "A"}, "models": models}
+        Path(words[words.index("--out") + 1]).write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.fixture
