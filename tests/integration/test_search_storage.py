@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -211,6 +212,31 @@ def test_folder_whose_search_has_no_trial_yet_takes_another_one(tmp_path: Path, 
     with pytest.raises(SearchError, match=r"differs in seed \(17, now 16\)"):
         _search(tmp_path / "a", database, seed=16, trials=1)
     assert len(_search(tmp_path / "b", database, seed=16, trials=1)) == 1, "it was not begun before"
+
+
+@pytest.mark.postgresql
+def test_connections_are_closed_with_the_search(tmp_path: Path, database: str) -> None:
+    import psycopg
+
+    def connections() -> int:
+        with psycopg.connect(database) as asked:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            (row,) = asked.execute(query).fetchall()
+            return int(row[0])
+
+    gc.collect()
+    gc.disable()  # it would close them at some time
+    try:
+        before = connections()
+        with _opened(tmp_path / "a", database, seed=21):
+            pass
+        assert not SharedStudy.at(database).may_have_trials(tmp_path / "a")
+        until = time.monotonic() + 5
+        while connections() > before and time.monotonic() < until:
+            time.sleep(0.1)
+        assert connections() <= before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.postgresql

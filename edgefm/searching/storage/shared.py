@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,42 +85,39 @@ class SharedStudy:
         optuna = optuna_here()
         name = _named(identity)
         self._check(folder)
-        with quiet(), self._told():
-            storage = self._storage()
-            studies = {study.study_name for study in storage.get_all_studies()}
-            if resume and name not in studies:
-                name = _named(identity, without=_LATER)
-            begun = name in studies and bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
-        if begun and not resume:
-            raise SearchError(
-                f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
-            )
-        if resume and name not in studies:
-            raise SearchError(
-                f"{self.place} holds no trials of this search",
-                hint="Give the storage that it was begun with, or leave resume out to begin one.",
-            )
-        with lease.held(storage, name, seconds=self.lease_seconds) as held:
+        with ExitStack() as stack:
             with quiet(), self._told():
-                study = optuna.create_study(
-                    study_name=name,
-                    storage=storage,
-                    directions=["minimize"] * len(OBJECTIVES),
-                    load_if_exists=True,
-                )
-                if "lag" not in study.user_attrs:
-                    study.set_user_attr("lag", identity["lag"])
-                if not begun:
-                    study.set_user_attr("cpu", _cpu())
-                there = study.user_attrs.get("cpu", _cpu())
-            if there != _cpu() and not (folder / COST_MODEL_FILE).exists():
+                storage = stack.enter_context(self._storage())
+                studies = {study.study_name for study in storage.get_all_studies()}
+                if resume and name not in studies:
+                    name = _named(identity, without=_LATER)
+                begun = name in studies and bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
+            if begun and not resume:
                 raise SearchError(
-                    f"the p50 of the trials in {self.place} is of another processor: {there}; this one is {_cpu()}",
-                    hint=f"Copy the search's folder with its {COST_MODEL_FILE} here and give it, or go on elsewhere.",
+                    f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
                 )
-            artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
-            with self._told():
-                yield study, held
+            if resume and name not in studies:
+                raise SearchError(
+                    f"{self.place} holds no trials of this search",
+                    hint="Give the storage that it was begun with, or leave resume out to begin one.",
+                )
+            with lease.held(storage, name, seconds=self.lease_seconds) as held:
+                with quiet(), self._told():
+                    study = optuna.create_study(
+                        study_name=name,
+                        storage=storage,
+                        directions=["minimize"] * len(OBJECTIVES),
+                        load_if_exists=True,
+                    )
+                    if "lag" not in study.user_attrs:
+                        study.set_user_attr("lag", identity["lag"])
+                    if not begun:
+                        study.set_user_attr("cpu", _cpu())
+                    there = study.user_attrs.get("cpu", _cpu())
+                self._check_processor(there, folder)
+                artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
+                with self._told():
+                    yield study, held
 
     def may_have_trials(self, folder: Path) -> bool:
         """Return whether the study that a folder's storage.json names has trials; True where the study is gone.
@@ -132,8 +129,7 @@ class SharedStudy:
         """
         self._check(folder)
         name = _kept(folder).get("study")
-        with quiet(), self._told():
-            storage = self._storage()
+        with quiet(), self._told(), self._storage() as storage:
             try:
                 return bool(storage.get_n_trials(storage.get_study_id_from_name(name)))
             except KeyError:
@@ -147,20 +143,35 @@ class SharedStudy:
                 hint="Give the storage it was begun with.",
             )
 
-    def _storage(self) -> Any:
-        """Return Optuna's storage."""
+    def _check_processor(self, there: str, folder: Path) -> None:
+        if there != _cpu() and not (folder / COST_MODEL_FILE).exists():
+            raise SearchError(
+                f"the p50 of the trials in {self.place} is of another processor: {there}; this one is {_cpu()}",
+                hint=f"Copy the search's folder with its {COST_MODEL_FILE} here and give it, or go on elsewhere.",
+            )
+
+    @contextmanager
+    def _storage(self) -> Iterator[Any]:
+        """Give Optuna's storage; its connections are closed at the end."""
         parts = _parts(self.address)
         if parts.scheme == GRPC:
-            return _proxy(parts)
+            with closing(_proxy(parts)) as proxy:
+                yield proxy
+            return
         dialect, module = DATABASES[parts.scheme]
         if importlib.util.find_spec(module) is None:
             raise missing_extra(module, "cluster")
         from optuna.storages import RDBStorage
 
-        return RDBStorage(
+        storage = RDBStorage(
             dialect + self.address.removeprefix(parts.scheme),
             engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
         )
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
