@@ -38,6 +38,10 @@ class NoQualityError(DataError):
     """A quality measure of the user's own gives no finite number for what a model answers."""
 
 
+class MeasureError(DataError):
+    """A quality measure of the user's own raised an exception: by its own fault, or by that of what it was given."""
+
+
 class ModelError(EdgefmError):
     """A model file cannot be read, or its graph cannot be handled."""
 

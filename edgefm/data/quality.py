@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import DataError, EdgefmError, NoQualityError, RecipeError, unknown_name
+from edgefm.core.errors import DataError, EdgefmError, MeasureError, NoQualityError, RecipeError, unknown_name
 from edgefm.core.named_function import function_named
 from edgefm.data import label_scores, masks
 
@@ -220,7 +220,9 @@ def _own(name: str, named_in: Path | None) -> Quality:
             raise
         except Exception as error:  # whatever the user's code raises
             shapes = ", ".join(str(output.shape) for output in outputs)
-            kind = NoQualityError if isinstance(error, ArithmeticError) else DataError  # 1 / 0, where NumPy gives NaN
+            kind = (
+                NoQualityError if isinstance(error, ArithmeticError) else MeasureError
+            )  # 1 / 0, where NumPy gives NaN
             raise kind(
                 f"the quality measure {name} raised {type(error).__name__}: {error}",
                 hint=f"It was given outputs of shape {shapes} and targets of shape {targets.shape}.",

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from edgefm.core import signals
-from edgefm.core.errors import ModelError, NoQualityError, RecipeError, TrainingDivergedError
+from edgefm.core.errors import MeasureError, ModelError, NoQualityError, RecipeError, TrainingDivergedError
 from edgefm.core.machine_faults import fault_behind
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.journal import Journal
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome, Trial
 
-# What says that this point is impossible, not that nothing works here.
-_REFUSALS = (ModelError, NoQualityError, RecipeError, TrainingDivergedError)
+# What says that this point is impossible, not that nothing works here: measures have taken the model's own answers.
+_REFUSALS = (MeasureError, ModelError, NoQualityError, RecipeError, TrainingDivergedError)
 _T = TypeVar("_T")
 
 

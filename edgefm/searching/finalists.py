@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +159,13 @@ def written(
       the files by name: 'float32', 'int8_w8a8', then the budgets.
     """
     source: Source = evaluator.source
+    # What files lose is measured by the trials, and later on the test samples: not here, where a measure may raise.
+    unlabelled = replace(evaluator.given, targets=None, quality=None)
     writer = VariantWriter(
         source=source,
         folder=folder,
         made_by={"source": source.to_json(), "versions": libraries()},
-        given=evaluator.given,
+        given=unlabelled,
         progress=progress,
     )
     first = evaluator.with_seed(0).converter

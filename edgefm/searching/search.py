@@ -35,6 +35,7 @@ from edgefm.searching.result import RESULT_FILE, is_finished
 from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Epochs, Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
+from edgefm.searching.trials import Trial
 from edgefm.searching.words import unit_of
 
 RESULT_FOLDER = "result"
@@ -91,7 +92,7 @@ def search_in(
       progress: receives progress.
     Raises:
       SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space; or a
-        target cannot be reached whose operators were not measured yet.
+        target cannot be reached whose operators were not measured yet; or all trials failed.
       ModelError: there is nothing to search, or the model cannot be converted.
       DataError: there are no data.
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
@@ -188,6 +189,7 @@ def _searched(
             chosen: tuple[Sequence[Finalist], Mapping[str, str]] | None = None
             with hands.executor(doing, setup, progress=progress) as executor:
                 trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
+                _check_some(trials)
                 if not is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress):
                     live.finalists()
                     seeds = [plan.seed + 1 + place for place in range(plan.seeds)]
@@ -213,6 +215,16 @@ def _searched(
                 _note_size(folder / PASSES_FOLDER, progress)
             live.ended(read_json(result / RESULT_FILE, what="result of a search", error=SearchError))
         return result
+
+
+def _check_some(trials: Sequence[Trial]) -> None:
+    """Raise a SearchError where all trials failed."""
+    if trials and all(trial.outcome is None for trial in trials):
+        which = "the only trial failed" if len(trials) == 1 else f"all {len(trials)} trials failed, the last one"
+        raise SearchError(
+            f"{which}: {trials[-1].reason}",
+            hint="None of them is done again. Mend the cause, then search in a new folder; or resume with more trials.",
+        )
 
 
 def _note_size(passes: Path, progress: Progress) -> None:

@@ -463,8 +463,8 @@ def test_quality_that_is_no_number_fails_the_trial_with_the_reason(
         self._task = replace(self._task, quality=replace(self._task.quality, function=lambda *both: float("nan")))
 
     monkeypatch.setattr(Evaluator, "__init__", without_quality)
-    result = _search(tmp_path / "s", data, trials=2, seeds=0)
-    assert not result.document["front"] and result.met["any"] is False
+    with pytest.raises(SearchError, match="all 2 trials failed, the last one: its accuracy on validation"):
+        _search(tmp_path / "s", data, trials=2, seeds=0)
     assert "on validation samples is nan" in (tmp_path / "s" / "journal.log").read_text()
 
 
@@ -484,3 +484,28 @@ def test_own_measure_without_a_number_fails_the_trial_and_the_search_goes_on(
     assert sorted(figures) == pytest.approx([10, 20])
     journal = (tmp_path / "s" / "journal.log").read_text()
     assert "share gave nan" in journal and "share raised ZeroDivisionError" in journal
+
+
+def test_own_measure_that_raises_fails_the_trial_and_the_search_goes_on(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "measures_that_raise.py").write_text(
+        "calls = []\n"
+        "def second(outputs, targets):\n"
+        "    calls.append(targets)\n"
+        "    return {}['a class'] if len(calls) == 2 else 0.5\n"
+        "def floats(outputs, targets):\n"
+        "    if ((256 * outputs[0]) % 1 == 0).all():\n"
+        "        raise ValueError('these are scores of int8')\n"
+        "    return 0.5\n"
+        "second.unit = floats.unit = '%'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = _search(tmp_path / "s", data, trials=3, seeds=0, quality="measures_that_raise:second")
+    assert (result.document["trials"]["ended"], result.document["trials"]["failed"]) == (3, 1)
+    assert "measures_that_raise:second raised KeyError: 'a class'" in (tmp_path / "s" / "journal.log").read_text()
+    for resume in (False, True):
+        with pytest.raises(
+            SearchError, match=r"all 2 trials failed, the last one: the .* ValueError: these are scores"
+        ):
+            _search(tmp_path / "n", data, trials=2, seeds=0, resume=resume, quality="measures_that_raise:floats")
