@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefm.core.documents import read_json
+from edgefm.core.environment import version
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.quantization.checks.given_model import given_model
@@ -141,6 +142,7 @@ def _searched(
         "budgets": {budget.name: budget.to_json() for budget in plan.budgets},
         "seed": plan.seed,
         "sampler": plan.sampler,
+        "optuna": version("optuna") or "",
         "lag": hands.lag,
         "epochs": plan.epochs,
         "scratch_epochs": Epochs.of(plan.epochs).scratch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.metadata
 import importlib.util
 import itertools
 import json
@@ -167,6 +168,16 @@ def test_search_that_goes_on_by_another_measure_or_value_range_is_refused(
             _search(tmp_path / "s", data, trials=2, seeds=0, resume=True, **changed)
     again = _search(tmp_path / "s", data, trials=1, seeds=0, resume=True, quality="accuracy", value_range=(0, 255))
     assert again.document == first.document
+
+
+def test_search_that_goes_on_with_another_optuna_is_refused_with_both_versions(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, installed = importlib.metadata.version, importlib.metadata.version("optuna")
+    _search(tmp_path / "s", data, trials=1, seeds=0)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99.1" if name == "optuna" else real(name))
+    with pytest.raises(SearchError, match=rf'differs in optuna \("{re.escape(installed)}", now "99.1"\)'):
+        _search(tmp_path / "s", data, trials=2, seeds=0, resume=True)
 
 
 def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(

@@ -266,6 +266,16 @@ def test_another_processor_goes_on_with_the_cost_model_of_the_first_one_alone(
 
 
 @pytest.mark.postgresql
+def test_another_optuna_does_not_go_on_with_a_search(tmp_path: Path, database: str) -> None:
+    first = _search(tmp_path / "a", database, seed=20, trials=1, optuna="4.0")
+    with pytest.raises(SearchError, match=r"was begun with Optuna 4\.0; here is 5\.0, which may try other points"):
+        _search(tmp_path / "b", database, seed=20, trials=2, resume=True, optuna="5.0")
+    assert _results(_search(tmp_path / "c", database, seed=20, trials=2, resume=True, optuna="4.0")[:1]) == _results(
+        first
+    )
+
+
+@pytest.mark.postgresql
 def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database: str) -> None:
     _search(tmp_path / "a", database, seed=12, trials=1)
     with pytest.raises(SearchError, match="are not in it but in postgresql://"):

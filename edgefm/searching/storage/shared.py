@@ -79,7 +79,8 @@ class SharedStudy:
         Raises:
           SearchError: the storage cannot be reached, another driver writes there, the folder's trials are elsewhere,
             or the search was begun there and `resume` does not ask for it, or was not and it does; or the p50 of its
-            trials is that of another processor, and the folder does not hold the cost model that predicted it.
+            trials is that of another processor, and the folder does not hold the cost model that predicted it; or it
+            was begun with another version of Optuna.
           RuntimeUnavailableError: what reaches the storage is not installed.
         """
         optuna = optuna_here()
@@ -113,8 +114,10 @@ class SharedStudy:
                         study.set_user_attr("lag", identity["lag"])
                     if not begun:
                         study.set_user_attr("cpu", _cpu())
-                    there = study.user_attrs.get("cpu", _cpu())
-                self._check_processor(there, folder)
+                        study.set_user_attr("optuna", identity.get("optuna"))
+                    there = study.user_attrs
+                self._check_optuna(there.get("optuna"), identity.get("optuna"))
+                self._check_processor(there.get("cpu", _cpu()), folder)
                 artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
                 with self._told():
                     yield study, held
@@ -141,6 +144,13 @@ class SharedStudy:
             raise SearchError(
                 f"the trials of {folder} are in {known}, not in {self.place}",
                 hint="Give the storage it was begun with.",
+            )
+
+    def _check_optuna(self, there: str | None, here: str | None) -> None:
+        if None not in (there, here) and there != here:
+            raise SearchError(
+                f"the search in {self.place} was begun with Optuna {there}; here is {here}, which may try other points",
+                hint="Install that version to go on with it.",
             )
 
     def _check_processor(self, there: str, folder: Path) -> None:
@@ -222,7 +232,8 @@ def _cpu() -> str:
 
 
 def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
-    known = {key: value for key, value in identity.items() if key not in ("lag", *without)}  # lag: of who began it
+    # Those of who began it are kept in the study.
+    known = {key: value for key, value in identity.items() if key not in ("lag", "optuna", *without)}
     return f"edgefm-{artefacts.sha256_json(known)[:32]}"
 
 
