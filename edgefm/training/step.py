@@ -68,7 +68,7 @@ def train_run(
       source: where the data come from, for later steps of the run; None stands for Fashion-MNIST.
       model: builds the model that is trained, on the backend that Keras runs on, and returns it with the names of the
         layers that are frozen at first; None builds the recipe's architecture of the zoo as its source has it.
-      model_inputs: sha256 of each file that the model is made of, by name.
+      model_inputs: sha256 of what the model is made of, by name.
       callbacks: of Keras, see `fit`. Trainings are told apart by the names of their classes; what they do with which
         settings is not known.
       tensorboard: folder for event files that TensorBoard reads; None writes none.
@@ -77,7 +77,7 @@ def train_run(
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
       TrainingDivergedError: the loss is not finite.
       ModelError, RecipeError: a teacher that cannot be loaded, or does not fit the data.
-      RecipeError: `resume`, and the data, a teacher or the pretrained weights have changed since.
+      RecipeError: `resume`, and the data, a teacher, the user's own model or the pretrained weights have changed since.
     """
     teachers = _teachers(recipe)
     if source is not None and source.said_in is None:

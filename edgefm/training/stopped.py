@@ -72,6 +72,7 @@ class Stopped:
         """Raise a RecipeError where what is learnt from is not what it was, by the sha256 of each input by name."""
         teachers = () if self.recipe.distillation is None else self.recipe.distillation.teachers
         named = {"dataset": f"the data {self.source.where}", "pretrained": f"the file {self.recipe.pretrained}"}
+        named |= dict.fromkeys(("model", "architecture"), f"the model {self.recipe.model}")  # of a file, of a function
         named |= {f"teacher {place}": f"the teacher {name}" for place, name in enumerate(teachers)}
         for name, what in named.items():
             if name in self.inputs and inputs.get(name) != self.inputs[name]:

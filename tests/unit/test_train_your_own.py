@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from PIL import Image
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError
+from edgefm.core.runs import RunDirectory
 from edgefm.data.own.image_folders import sizes
 from edgefm.data.source import DataSource, dataset_of
 from edgefm.jobs.run import Run
@@ -24,7 +27,9 @@ from edgefm.jobs.to_learn import FREE, ToLearn, to_learn
 from edgefm.jobs.to_learn.data import adapted, check_enough
 from edgefm.jobs.to_learn.scaling import scaled
 from edgefm.jobs.train import free_of
+from edgefm.jobs.trust import trust_run
 from edgefm.recipes import Training, load_training
+from edgefm.training.stopped import Stopped
 
 BUILDERS = """
 import keras
@@ -515,6 +520,37 @@ def test_stopped_training_of_a_function_and_resized_data_is_resumed(
     assert [epoch["loss"] for epoch in resumed.history] == [epoch["loss"] for epoch in whole.history]
 
 
+def test_stopped_training_is_not_gone_on_with_by_another_model_of_the_function(folder: Path) -> None:
+    source = folder / "changing_net.py"
+    source.write_text(BUILDERS)
+    run = Run(folder / "run")
+    given: dict[str, Any] = {"model": "changing_net:sized", "data": _data(), "changes": {"epochs": 3}}
+    with pytest.raises(KeyboardInterrupt):
+        run.train(**given, backend="tensorflow", progress=StopAfterFirst())
+
+    def become(text: str) -> None:
+        source.write_text(text)
+        sys.modules.pop("changing_net")
+        importlib.invalidate_caches()
+        trust_run(RunDirectory.open(run.path))
+
+    become(
+        BUILDERS.replace('strides=4, activation="relu"', 'strides=4, activation="tanh"')
+    )  # weights of the same shapes
+    with pytest.raises(RecipeError, match="the model changing_net:sized changed since the training was begun"):
+        run.train(resume=True, progress=False)
+    become(BUILDERS + "# the same layers\n")
+    assert len(run.train(resume=True, progress=False).history) == 3
+
+
+def test_stopped_training_is_not_gone_on_with_by_another_model_file(tmp_path: Path) -> None:
+    recipe = Training(model=str(tmp_path / "mine.keras"))
+    stopped = Stopped(recipe=recipe, backend="tensorflow", precision="float32", inputs={"model": "1"})
+    stopped.check_inputs({"model": "1"})
+    with pytest.raises(RecipeError, match=r"the model \S+mine\.keras changed since"):
+        stopped.check_inputs({"model": "2"})
+
+
 def test_recipe_from_before_this_change_is_read_and_written_as_it_was() -> None:
     params = {
         "model": "enhanced_cnn",
@@ -838,7 +874,7 @@ def test_training_with_a_layer_that_was_changed_is_another_one(folder: Path, mon
         (folder / "gain_net.py").write_text(GAIN.format(gain=gain))
         monkeypatch.delitem(__import__("sys").modules, "gain_net", raising=False)
         __import__("importlib").invalidate_caches()
-        found.append(_ready("gain_net:build", _data()).inputs["model"])
+        found.append(_ready("gain_net:build", _data()).inputs["architecture"])
     assert found[0] == found[1] != found[2]
 
 

@@ -47,7 +47,7 @@ class FunctionModel:
             trust_function(recipe.model)  # a stopped training names it in a file of the run
         self._model: Any = None
         self.fixed: tuple[int, ...] | None = None
-        self._sha256 = ""
+        self._content: dict[str, str] = {}
         if not self._named.takes_shape and not self._named.takes_classes:
             self._model = self._build(None, None)
             self.fixed = input_shape_of(self._model, source=recipe.model)
@@ -67,7 +67,10 @@ class FunctionModel:
     def builder(self, dataset: Dataset, progress: Progress) -> Callable[[], tuple[Any, Collection[str]]]:
         """Return what returns the model: it is built already."""
         where = self._recipe.model
-        self._sha256 = _content_sha256(self._model, where=where)
+        self._content = {
+            "architecture": _architecture_sha256(self._model, where=where),
+            "weights": _weights_sha256(self._model),
+        }
         loss, _ = loss_in_memory(self._model)
         say_of_loss(loss, self._recipe, source=where, progress=progress)
         frozen = take_over_pretrained(self._model, self._recipe, progress)
@@ -84,8 +87,8 @@ class FunctionModel:
         return lambda: (model, frozen)
 
     def inputs(self) -> dict[str, str]:
-        """Return the sha256 of the model as it was built, and of its pretrained weights."""
-        return {"model": self._sha256, **sha256_of_pretrained(self._recipe)}
+        """Return the sha256 of the model's layers, of the weights it begins with, and of its pretrained weights."""
+        return {**self._content, **sha256_of_pretrained(self._recipe)}
 
     def _build(self, input_shape: tuple[int, ...] | None, classes: int | None) -> Any:
         import keras
@@ -113,12 +116,16 @@ def _at(learnt: Learnt, shape: tuple[int, ...]) -> Learnt:
     return Learnt(dataset=changed, source=None if source is None else replace(source, resize=True), why=why)
 
 
-def _content_sha256(model: Any, *, where: str) -> str:
-    """Return the sha256 of a model's layers and of the weights it begins with, whatever Keras has numbered them.
+def _weights_sha256(model: Any) -> str:
+    arrays = [artefacts.sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in model.get_weights()]
+    return artefacts.sha256_json(arrays)
+
+
+def _architecture_sha256(model: Any, *, where: str) -> str:
+    """Return the sha256 of a model's layers, whatever Keras has numbered them.
 
     What layers of the user's own compute is in the files of their modules, which count too.
     """
-    arrays = [artefacts.sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in model.get_weights()]
     layers = model._flatten_layers()
     try:
         config = _NUMBERED.sub("", repr(model.get_config()))
@@ -127,5 +134,4 @@ def _content_sha256(model: Any, *, where: str) -> str:
     for place, layer in enumerate(layers):
         config = config.replace(repr(layer.name), f"'layer {place}'")
     files = [[path.name, artefacts.sha256_file(path)] for path in files_of_own_code(model, where=where)]
-    code = [files] if files else []
-    return artefacts.sha256_json([[type(layer).__name__ for layer in layers], config, arrays, *code])
+    return artefacts.sha256_json([[type(layer).__name__ for layer in layers], config, files])
