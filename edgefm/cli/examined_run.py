@@ -28,5 +28,5 @@ def examined(
     from edgefm.quantization.analysis.examined import examine
 
     run = RunDirectory.open(given_run(source, run_folder=run_folder, data=data, bars=bars).path)
-    dataset = dataset_of(run, data_dir=data_dir, progress=bars)
+    dataset = dataset_of(run, data_dir=data_dir, anew=True, progress=bars)
     return run, examine(run, dataset, recipe=recipe, progress=bars)

@@ -13,6 +13,7 @@ from edgefm.core.errors import DataError, RunError
 from edgefm.core.named_function import trust_function
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
+from edgefm.core.text import command
 from edgefm.data.dataset import Dataset, resized
 from edgefm.data.head import ModelHead
 from edgefm.data.quality import Quality
@@ -195,12 +196,19 @@ def about_model(folder: Path) -> dict[str, Any]:
     return about
 
 
-def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Dataset:
+def dataset_of(
+    run: RunDirectory, *, data_dir: Path | None = None, anew: bool = False, progress: Progress = SILENT
+) -> Dataset:
     """Return the data set of a run.
 
+    Args:
+      run: with a training, or a model that was brought.
+      data_dir: folder of the Fashion-MNIST files.
+      anew: nothing that was made of a brought model is looked at: its data may be others than then.
+      progress: receives progress.
     Raises:
       DataError: the model was imported without data, they cannot be read any more, or they are others than those that
-        the run's training had.
+        the run's training had, or the files of a brought model.
     """
     source = data_source_of(run)
     if source is None:
@@ -215,26 +223,31 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
     head = origin.summary.get("head") if origin is not None else None
     head = None if head is None else ModelHead.from_json(head)
     dataset = source.load(shape, head=head, data_dir=data_dir, progress=progress)
-    if brought is None and trained is not None:
-        _check_unchanged(run, trained, source, dataset)
+    learnt = trained if brought is None else None if anew else run.last("quantize")
+    if learnt is not None and learnt.inputs.get("dataset", dataset.sha256) != dataset.sha256:
+        raise _changed(run, learnt, source, dataset)
     return dataset
 
 
-def _check_unchanged(run: RunDirectory, trained: Step, source: DataSource, dataset: Dataset) -> None:
-    """Raise a DataError where a training had other samples, or others in a split: what it learnt may be tested on."""
-    if trained.inputs.get("dataset", dataset.sha256) == dataset.sha256:
-        return
+def _changed(run: RunDirectory, learnt: Step, source: DataSource, dataset: Dataset) -> DataError:
+    """Return the error for other samples than a step had, or others in a split: what was learnt may be tested on."""
     counts = {split.name: len(split) for split in dataset.splits}
-    before = {name: trained.summary.get("dataset", {}).get(name) for name in counts}
+    before = {name: learnt.summary.get("dataset", {}).get(name) for name in counts}
     now = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     if None in before.values() or before == counts:
         told = f"the pixels, labels or order of its samples ({now}) are not the same"
     else:
         told = f"it had {', '.join(f'{count:,} {name}' for name, count in before.items())} samples; now it has {now}"
     again = " A function must return the same samples in the same order each time." if source.functions() else ""
-    raise DataError(
-        f"{source.where} has changed since the model of run {run.path} was trained on it: {told}",
-        hint="Samples that the model learnt may now be among those that it is tested on. Bring the data back as they "
-        f"were, or train into a new run.{again} For data that the model has not seen, quantize its file, "
-        f"{run.folder(trained) / 'model.keras'}, with them.",
+    if learnt.kind == "train":
+        return DataError(
+            f"{source.where} has changed since the model of run {run.path} was trained on it: {told}",
+            hint="Samples that the model learnt may now be among those that it is tested on. Bring the data back as "
+            f"they were, or train into a new run.{again} For data that the model has not seen, quantize its file, "
+            f"{run.folder(learnt) / 'model.keras'}, with them.",
+        )
+    return DataError(
+        f"{source.where} has changed since the files of run {run.path} were made with it: {told}",
+        hint="Samples that the files were tuned or calibrated on may now be among those that they are tested on. Bring "
+        f"the data back as they were, or make the files anew: {command('edgefm', 'quantize', run.path)}{again}",
     )

@@ -330,7 +330,8 @@ class Run(RunFolder):
         Raises:
           ArgumentError: an argument of another type.
           RecipeError: an unknown target or runtime, or a value out of range.
-          DataError: the run's data cannot be read any more, or have changed since its training.
+          DataError: the run's data cannot be read any more, or have changed since its training, or
+            since the files of a model that was brought were made.
           RunError: the run has no TFLite files, or is in use.
         """
         from edgefm.benchmarking.step import benchmark_run

@@ -317,7 +317,7 @@ def _source_of(run: Run, *, seed: int, data_dir: PathLike | None, progress: Prog
             hint="Give the model's file with data.",
         )
     where = None if data_dir is None else as_path(data_dir, "data_dir")
-    dataset = dataset_of(directory, data_dir=where, progress=progress)
+    dataset = dataset_of(directory, data_dir=where, anew=True, progress=progress)
     return open_source(directory, recipe=Quantization(seed=seed), dataset=dataset, progress=progress)
 
 

@@ -45,7 +45,7 @@ def quantize_run(
     with run.lock():
         origin = run.last(IMPORT) or run.require("train")
         has_data = data_source_of(run) is not None
-        dataset = dataset_of(run, data_dir=data_dir, progress=progress) if has_data else None
+        dataset = dataset_of(run, data_dir=data_dir, anew=True, progress=progress) if has_data else None
         recipe = for_data(recipe, few, dataset, progress=progress)
         inputs = {"model": origin.key, **({"dataset": dataset.sha256} if dataset is not None else {})}
         inputs |= _teachers(recipe)

@@ -20,7 +20,7 @@ from edgefm.data.dataset import Dataset
 from edgefm.data.source import DataSource, data_source_of, dataset_of
 from edgefm.jobs import run_training
 from edgefm.jobs.run import Run
-from edgefm.recipes import Distillation, Training
+from edgefm.recipes import BenchmarkProtocol, Distillation, Training
 from edgefm.report.text import reproduce
 from edgefm.training.stopped import Stopped
 
@@ -79,6 +79,31 @@ def test_as_many_samples_with_other_labels_are_others_than_the_training_had(tmp_
         np.savez(tmp_path / "data.npz", x_train=arrays["x_train"], y_train=np.arange(100)[::-1] % 10)
     with pytest.raises(DataError, match=r"the pixels, labels or order of its samples \(80 train, 10 valid"):
         dataset_of(run)
+
+
+def test_files_of_a_brought_model_are_not_judged_by_data_that_changed_since(tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    data = tmp_path / "data.npz"
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), np.uint8), np.arange(100) % 4
+    np.savez(data, images=pixels, labels=labels)
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, activation="softmax")]).save(
+        tmp_path / "own.keras"
+    )
+    run = Run.bring(tmp_path / "own.keras", tmp_path / "run", data=data, progress=False)
+    run.quantize("int8_w8a8", progress=False)
+    once = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.01)
+    run.benchmark(protocol=once, progress=False)
+    np.savez(data, images=np.roll(pixels, 1, axis=0), labels=np.roll(labels, 1))  # a sample moves to another split
+    for judge in (lambda: run.benchmark(protocol=once, progress=False), lambda: run.explain(progress=False)):
+        with pytest.raises(DataError, match=r"has changed since the files of run .* were made with it") as refused:
+            judge()
+        assert f"edgefm quantize {run.path}" in str(refused.value.hint)
+    run.quantize("int8_w8a8", progress=False)  # made anew
+    run.benchmark(protocol=once, progress=False)
+    kinds = [step.kind for step in RunDirectory.open(run.path).steps()]
+    assert kinds == ["import", "quantize", "benchmark", "quantize", "benchmark"]
 
 
 def test_training_without_data_of_its_own_is_on_fashion_mnist(tmp_path: Path) -> None:

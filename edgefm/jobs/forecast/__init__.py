@@ -121,7 +121,7 @@ def forecast_run(
 
     recipe = quantization_recipe(VARIANTS if variants is None else variants)
     has_data = data_source_of(directory) is not None
-    dataset = dataset_of(directory, data_dir=data_dir, progress=progress) if has_data else None
+    dataset = dataset_of(directory, data_dir=data_dir, anew=True, progress=progress) if has_data else None
     recipe = for_data(recipe, quick_like(recipe) if variants is None else None, dataset, progress=progress)
     source = open_source(directory, recipe=recipe, dataset=dataset, progress=progress)
     result = forecast_source(
