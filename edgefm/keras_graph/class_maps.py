@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
+from edgefm.data.batches import evaluation_batch
 from edgefm.keras_graph.graph import Call, Graph, call_copy
 from edgefm.keras_graph.score_path import channels_first, end_of, last_convolutions, last_weights
 from edgefm.keras_graph.strided_pointwise import strided_pointwise
@@ -77,7 +78,8 @@ class Scored:
         Args:
           inputs: [n, ...], as the model takes them.
         """
-        parts = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
+        size = _at_once(inputs)
+        parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         return np.concatenate([_numpy(self._run(keras.ops.convert_to_tensor(part))[1]) for part in parts])
 
     def features(
@@ -95,9 +97,9 @@ class Scored:
         """
         if self._last is None:
             raise ModelError(f"the model '{self._graph.model.name}' has no layer with weights")
-        parts, scores = [], []
-        for start in range(0, len(inputs), _BATCH):
-            taken, score, _ = self._run(keras.ops.convert_to_tensor(inputs[start : start + _BATCH]))
+        parts, scores, size = [], [], _at_once(inputs)
+        for start in range(0, len(inputs), size):
+            taken, score, _ = self._run(keras.ops.convert_to_tensor(inputs[start : start + size]))
             values = _numpy(taken)
             places = tuple(range(1, values.ndim - 1))
             parts.append(values.mean(axis=places) if places else values.reshape(len(values), -1))
@@ -125,9 +127,9 @@ class Scored:
         if not self._targets:
             raise ModelError(_NO_PLACES)
         height, width = inputs.shape[1:3]
-        maps, scores = [], []
-        for start in range(0, len(inputs), _MAP_BATCH):
-            taken, slopes, score = self.slopes(inputs[start : start + _MAP_BATCH], classes[start : start + _MAP_BATCH])
+        maps, scores, size = [], [], min(_MAP_BATCH, _at_once(inputs))
+        for start in range(0, len(inputs), size):
+            taken, slopes, score = self.slopes(inputs[start : start + size], classes[start : start + size])
             total = np.zeros((len(score), height, width), np.float64)
             for values, slope in zip(taken, slopes, strict=True):
                 weighted = (slope.mean(axis=(1, 2), keepdims=True) * values).sum(axis=-1)
@@ -219,6 +221,10 @@ def enlarged(maps: NDArray[np.floating], height: int, width: int) -> NDArray[np.
         share = (centre - low).reshape([-1 if axis == place else 1 for place in range(3)])
         values = np.take(values, low, axis) * (1 - share) + np.take(values, high, axis) * share
     return values
+
+
+def _at_once(inputs: NDArray[Any]) -> int:
+    return min(_BATCH, evaluation_batch(inputs.shape[1:]))
 
 
 def _without_end(graph: Graph) -> Any:

@@ -18,15 +18,15 @@ from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory
 from edgefm.core.task_names import SCORED
+from edgefm.data.batches import evaluation_batch
 from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import SELF, Distillation
 from edgefm.training import own_objects
 from edgefm_converters.readers.keras_file import check_file
 
-# Model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
+# A batch of model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-_BATCH = 256
 # Least probability whose logarithm is taken, as in Keras.
 LEAST_PROBABILITY = 1e-7
 # A teacher that has hardly learnt is about as good as a guess; one that gets wrong inputs is sure of wrong answers.
@@ -56,7 +56,7 @@ def load_teacher(
       sample: some of the student's inputs with their labels, for classification: a teacher (but 'source') that is
         surely wrong on them, far worse than a guess, was trained on values of another range or on other classes.
     Returns:
-      float32 [n, *input_shape] to float32 [n, ..., classes].
+      float32 [n, *input_shape] to float32 [n, ..., classes], of a batch that fits into memory, see `answers_of`.
     Raises:
       ModelError: a teacher cannot be loaded, takes another input or has another number of classes than the student,
         or is far worse than a guess.
@@ -113,13 +113,15 @@ def answers_of(
 ) -> NDArray[np.float32]:
     """Return a teacher's answers to all images of an epoch, float32 [n, ...], asked a batch at a time.
 
-    `inputs` makes the model's inputs of some images; `label` is shown with the progress.
+    Of several batches the last one is filled up with the first images: another size would be compiled anew. `inputs`
+    makes the model's inputs of some images, one or more of each; `label` is shown with the progress.
     """
-    answers = []
-    for start in range(0, len(images), batch):
-        answers.append(teacher(inputs(images[start : start + batch])))
-        progress.step(label, min(start + batch, len(images)), len(images))
-    return np.concatenate(answers)
+    size, answers = min(batch, len(images)), []
+    for start in range(0, len(images), size):
+        answers.append(teacher(inputs(np.take(images, range(start, start + size), axis=0, mode="wrap"))))
+        progress.step(label, min(start + size, len(images)), len(images))
+    whole = np.concatenate(answers)
+    return whole[: len(whole) * len(images) // (len(answers) * size)]
 
 
 def distilled(
@@ -246,20 +248,14 @@ def _of_both(member: Teacher) -> Teacher:
 
 
 def _answers(model: Any, *, probabilities: bool, binary: bool = False) -> Teacher:
-    """Return a model's first output as a function of inputs; logits as probabilities where these are wanted."""
+    """Return a model's first output as a function of inputs, all at once; logits as probabilities where wanted."""
     import keras
 
     logits = probabilities and output_activation(model.outputs[0]) not in ("softmax", "sigmoid")
 
     def answer(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(inputs), _BATCH):
-            batch = inputs[start : start + _BATCH]
-            missing = min(_BATCH, len(inputs)) - len(batch)  # one shape: a new one would be compiled anew
-            filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-            first, *_ = keras.tree.flatten(model.predict_on_batch(filled))
-            parts.append(np.asarray(first, np.float32)[: len(batch)])
-        whole = np.concatenate(parts)
+        first, *_ = keras.tree.flatten(model.predict_on_batch(inputs))
+        whole = np.asarray(first, np.float32)
         return _probabilities(whole, binary=binary) if logits else whole
 
     return answer
@@ -276,7 +272,8 @@ def _check_knows(
     name: str, model: Any, member: Teacher, inputs: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> None:
     """Raise a ModelError where a teacher's mean cross-entropy on some samples is far above that of a guess."""
-    answers = member(inputs)
+    size = evaluation_batch(inputs.shape[1:])
+    answers = np.concatenate([member(inputs[start : start + size]) for start in range(0, len(inputs), size)])
     if answers.shape[-1] == 1:
         answers = np.concatenate([1 - answers, answers], axis=-1)
     guess = float(np.log(answers.shape[-1]))

@@ -49,7 +49,7 @@ def moved(order: NDArray[np.int32], moves: NDArray[np.int32]) -> NDArray[np.floa
 
 def test_answers_are_those_about_the_views_and_each_is_asked_once() -> None:
     teacher = Teacher()
-    bank = bank_of(teacher, RECIPE, count=COUNT, classes=2, progress=SILENT)
+    bank = bank_of(teacher, RECIPE, count=COUNT, classes=2, batch=1024, progress=SILENT)
     assert bank is not None
     seen = set()
     for epoch in range(RECIPE.epochs):
@@ -65,7 +65,7 @@ def test_answers_are_those_about_the_views_and_each_is_asked_once() -> None:
 
 def test_images_that_are_not_augmented_are_asked_once() -> None:
     teacher, recipe = Teacher(), replace(RECIPE, flip=False, shift_pixels=0)
-    bank = bank_of(teacher, recipe, count=COUNT, classes=2, progress=SILENT)
+    bank = bank_of(teacher, recipe, count=COUNT, classes=2, batch=1024, progress=SILENT)
     assert bank is not None
     for epoch in range(3):
         order, chance = epoch_chance(recipe, count=COUNT, shape=(8, 8, 1), epoch=epoch)
@@ -77,9 +77,9 @@ def test_images_that_are_not_augmented_are_asked_once() -> None:
 @pytest.mark.parametrize("change", [{"erasing": 0.5}, {"mixup": 0.2}, {"cutmix": 0.5}, {"zoom": 0.1}, {"epochs": 1}])
 def test_images_that_are_never_the_same_have_no_bank(change: dict[str, float]) -> None:
     recipe = replace(RECIPE, **change)  # type: ignore[arg-type]  # each is of its field's type
-    assert bank_of(Teacher(), recipe, count=COUNT, classes=2, progress=SILENT) is None
+    assert bank_of(Teacher(), recipe, count=COUNT, classes=2, batch=1024, progress=SILENT) is None
 
 
 def test_a_bank_that_would_be_too_large_is_not_made() -> None:
     recipe = replace(RECIPE, shift_pixels=10)
-    assert bank_of(Teacher(), recipe, count=1_000_000, classes=1000, progress=SILENT) is None
+    assert bank_of(Teacher(), recipe, count=1_000_000, classes=1000, batch=1024, progress=SILENT) is None

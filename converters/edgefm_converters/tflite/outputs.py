@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgefm.core import joined
 from edgefm.core.errors import NonFiniteError
 from edgefm.core.silence import silenced
+from edgefm.data.batches import evaluation_batch
 
 _BATCH = 64
 
@@ -26,7 +27,8 @@ def of_model(model: Any, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float3
     from edgefm.keras_graph.ends import given_to
 
     with silenced():
-        batches = np.split(inputs, range(_BATCH, len(inputs), _BATCH))
+        size = min(_BATCH, evaluation_batch(inputs.shape[1:]))
+        batches = np.split(inputs, range(size, len(inputs), size))
         answers = [keras.tree.flatten(model(given_to(model, batch), training=False)) for batch in batches]
         outputs = tuple(
             np.concatenate([np.asarray(keras.ops.convert_to_numpy(answer[index]), np.float32) for answer in answers])

@@ -19,13 +19,13 @@ from edgefm.compression.fine_tuning.loop import VALIDATION_SAMPLES, fine_tune_ke
 from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.core.errors import ModelError, NoQualityError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data.batches import evaluation_batch
 from edgefm.recipes.passes import Slim
 from edgefm.training.distillation import Teacher
 
 LABEL = "slim"
 # (slimmed model, whole model) -> share of the whole model's latency.
 MeasureLatency = Callable[[Any, Any], float]
-_BATCH = 256
 
 
 def slim(
@@ -98,9 +98,9 @@ def quality_of(
     )
     split = task.dataset.validation
     images, labels = split.images[:VALIDATION_SAMPLES], split.labels[:VALIDATION_SAMPLES]
-    parts = []
-    for start in range(0, len(images), _BATCH):
-        part = images[start : start + _BATCH]
+    parts, size = [], evaluation_batch(images.shape[1:])
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
         parts.append([output.numpy() for output in answer(tf.constant(task.inputs(part)))])
         progress.step(label, start + len(part), len(images))
     outputs = tuple(np.concatenate(output).astype(np.float32) for output in zip(*parts, strict=True))

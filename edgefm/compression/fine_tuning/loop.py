@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.objective import Objective, objective_of
-from edgefm.compression.fine_tuning.steps import EVALUATION_BATCH, Keeper, Samples, StepLoop, answering, outputs_of
+from edgefm.compression.fine_tuning.steps import Keeper, Samples, StepLoop, answering, outputs_of
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED
+from edgefm.data.batches import evaluation_batch
 from edgefm.data.dataset import Split
 from edgefm.recipes import FineTuning
 from edgefm.training.augmentation import epoch_order, flip_and_shift
@@ -97,10 +98,13 @@ def fine_tune(
         order, generator = epoch_order(len(train), seed=seed, epoch=epoch)
         order = order[: steps * batch_size]
         images = _augmented(train.images[order], generator, recipe, task)
+        soft = None
+        if taught is not None:
+            soft = _soft_targets(taught, images, task, objective, batch_size=batch_size, label=label, progress=progress)
         samples = Samples(
             images=images,
             targets=targets[order],
-            soft=None if taught is None else _soft_targets(taught, images, task, label, objective, progress),
+            soft=soft,
             others=() if keeper is None else keeper.answers(images, task),
         )
         hooks.on_epoch_begin(epoch)
@@ -217,10 +221,17 @@ def _augmented(
 
 
 def _soft_targets(
-    teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
+    teacher: Teacher,
+    images: NDArray[Any],
+    task: Task,
+    objective: Objective,
+    *,
+    batch_size: int,
+    label: str,
+    progress: Progress,
 ) -> NDArray[np.float32]:
-    progress_label = f"{label}: teacher outputs"
-    answers = answers_of(teacher, images, task.inputs, batch=EVALUATION_BATCH, label=progress_label, progress=progress)
+    progress_label, batch = f"{label}: teacher outputs", evaluation_batch(images.shape[1:], batch_size=batch_size)
+    answers = answers_of(teacher, images, task.inputs, batch=batch, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
     if objective.head != "values" and whole.shape[-1] != objective.units:
         raise ModelError(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.objective import Objective
 from edgefm.compression.fine_tuning.task import Task
+from edgefm.data.batches import evaluation_batch
 from edgefm.keras_graph.strided_pointwise import strided_pointwise
 
-EVALUATION_BATCH = 256
 _CALL_SECONDS = 0.5
 _STEPS_A_CALL = 32
 
@@ -138,8 +138,9 @@ def answering(tf_model: Any) -> Callable[[Any], Any]:
 
 def outputs_of(answer: Callable[[Any], Any], images: NDArray[Any], task: Task) -> tuple[NDArray[np.float32], ...]:
     """Return all outputs of a model, float32 [n, ...] each."""
+    size = evaluation_batch(images.shape[1:])
     parts = [
-        [output.numpy() for output in answer(task.inputs(images[start : start + EVALUATION_BATCH]))]
-        for start in range(0, len(images), EVALUATION_BATCH)
+        [output.numpy() for output in answer(task.inputs(images[start : start + size]))]
+        for start in range(0, len(images), size)
     ]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

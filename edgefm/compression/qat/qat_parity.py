@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from edgefm.compression.qat.fake_quant import PREFIX, LayerQuantization, ancestors, layer_of
 from edgefm.compression.qat.fake_quant_ranges import Range
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data.batches import evaluation_batch
 
 # Share of the samples with the same class (or of outputs within WITHIN_LEVELS) that the gate asks for.
 HELD_FROM = 0.997
 WITHIN_LEVELS = 2
 # Rounding alone moves a layer's output by one level at most.
 _OWN_LEVELS = 1.5
-_BATCH = 1000
 
 
 class EncodedInputs(Protocol):
@@ -107,8 +107,9 @@ def parity(
     scales = _output_scales(content)
     agreed = within = values = 0
     worst, worst_lsb, worst_sample = 0.0, 0.0, 0
-    for start in range(0, len(inputs), _BATCH):
-        batch = np.asarray(inputs[start : start + _BATCH], np.float32)
+    size = evaluation_batch(np.asarray(inputs[:1]).shape[1:])
+    for start in range(0, len(inputs), size):
+        batch = np.asarray(inputs[start : start + size], np.float32)
         expected, answers = graph(batch), tflite_outputs(content, batch)
         agreed += int((_chosen(expected[0], threshold) == _chosen(answers[0], threshold)).sum()) if classes else 0
         for output, other, scale in zip(expected, answers, scales, strict=True):
@@ -119,7 +120,7 @@ def parity(
             worst = max(worst, float(difference.max()))
             if levels.max() > worst_lsb:
                 worst_lsb, worst_sample = float(levels.max()), start + int(levels.max(axis=1).argmax())
-        progress.step(label, min(start + _BATCH, len(inputs)), len(inputs))
+        progress.step(label, min(start + size, len(inputs)), len(inputs))
     images = len(inputs)
     agreement = agreed / images if classes else None
     share = agreement if agreement is not None else within / values

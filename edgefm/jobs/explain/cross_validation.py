@@ -169,9 +169,9 @@ def _trained(
     progress: Progress,
 ) -> NDArray[np.float32]:
     """Return what a model trained on a data set says of its validation split, float32 [n, classes]."""
+    from edgefm.data.batches import evaluation_batch
     from edgefm.jobs.to_learn import to_learn
     from edgefm.keras_graph.backend import without_tensorflow
-    from edgefm.training.device.batch import evaluation_batch
     from edgefm.training.fit import fit
     from edgefm.training.step import teacher_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from edgefm.data.batches import evaluation_batch
 from edgefm.training.device.objective import Objective
 from edgefm.training.device.views import labels_seen, model_inputs, view
-
-# Images of an evaluation that run at once, as long as they hold no more values than so many of 32 x 32 x 3.
-_EVALUATED = 500
-_EVALUATED_VALUES = _EVALUATED * 32 * 32 * 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +68,6 @@ def penalty(job: Job, values: list[Any]) -> Any:
         if rate:
             total = total + rate / 2 * ops.sum(ops.square(ops.cast(value, "float32")))
     return total
-
-
-def evaluation_batch(shape: tuple[int, ...], *, batch_size: int) -> int:
-    """Return how many images of a shape are answered at once: of large ones fewer, but no fewer than a step takes.
-
-    >>> evaluation_batch((28, 28, 1), batch_size=16), evaluation_batch((224, 224, 3), batch_size=16)
-    (500, 16)
-    """
-    return min(_EVALUATED, max(batch_size, _EVALUATED_VALUES // math.prod(shape)))
 
 
 def answers(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import unknown_name
 from edgefm.core.progress import Progress
+from edgefm.data.batches import evaluation_batch
 from edgefm.data.dataset import Dataset
 from edgefm.recipes import Training
 from edgefm.training.augmentation_check import check_augmentation
@@ -28,7 +29,6 @@ from edgefm.training.evaluation import Evaluation, evaluated
 
 # Training images whose accuracy says how the model fits.
 _VERDICT_IMAGES = 12_000
-_TEACHER_BATCH = 1024
 
 
 class Session:
@@ -68,7 +68,9 @@ class Session:
         self._bank = None
         if self._teacher is not None:
             classes = len(dataset.labels)
-            self._bank = bank_of(self._teacher, recipe, count=len(train), classes=classes, progress=progress)
+            self._bank = bank_of(
+                self._teacher, recipe, count=len(train), classes=classes, batch=self._answered, progress=progress
+            )
         self._xla, self._progress = xla, progress
         self._frozen = [_layer(model, name) for name in frozen] if recipe.frozen_epochs else []
         self._frozen_now = False
@@ -174,10 +176,15 @@ class Session:
             self._teacher,
             np.arange(self.steps),
             images,
-            batch=max(1, _TEACHER_BATCH // self.batch_size),
+            batch=max(1, self._answered // self.batch_size),
             label="teacher outputs",
             progress=self._progress,
         )
+
+    @property
+    def _answered(self) -> int:
+        """How many images a teacher is asked about at once."""
+        return evaluation_batch(self._shape, batch_size=self.batch_size)
 
     def _moved(self, order: NDArray[np.int32], moves: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return images of the set, mirrored and moved, as a model takes them."""

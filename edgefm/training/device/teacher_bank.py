@@ -18,7 +18,6 @@ from edgefm.training.distillation import Teacher, answers_of
 
 # More than this is not kept: 60,000 images of ten classes in 50 views are 120 MB.
 _MOST_BYTES = 1 << 30
-_BATCH = 1024
 
 # From int32 [m] images and int32 [m, 3] moves (see `epoch_chance`) to the teacher's inputs, float32 [m, h, w, c].
 Views = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
@@ -27,9 +26,11 @@ Views = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
 class TeacherBank:
     """What a teacher answered about the views of one training's images."""
 
-    def __init__(self, teacher: Teacher, recipe: Training, *, count: int, classes: int, progress: Progress) -> None:
-        """Take a teacher of `count` training images in `classes` classes."""
-        self._teacher, self._progress = teacher, progress
+    def __init__(
+        self, teacher: Teacher, recipe: Training, *, count: int, classes: int, batch: int, progress: Progress
+    ) -> None:
+        """Take a teacher of `count` training images in `classes` classes, that is asked about `batch` at once."""
+        self._teacher, self._batch, self._progress = teacher, batch, progress
         self._shift = recipe.shift_pixels
         self._answers = np.full((count, _views(recipe), classes), np.nan, np.float32)
 
@@ -49,8 +50,8 @@ class TeacherBank:
             found[missing] = answers_of(
                 self._teacher,
                 missing,
-                lambda some: _in_one_size(views, order[some], moves[some]),
-                batch=_BATCH,
+                lambda some: _in_one_size(views, order[some], moves[some], batch=self._batch),
+                batch=self._batch,
                 label="teacher outputs",
                 progress=self._progress,
             )
@@ -64,19 +65,23 @@ class TeacherBank:
         return place
 
 
-def bank_of(teacher: Teacher, recipe: Training, *, count: int, classes: int, progress: Progress) -> TeacherBank | None:
+def bank_of(
+    teacher: Teacher, recipe: Training, *, count: int, classes: int, batch: int, progress: Progress
+) -> TeacherBank | None:
     """Return a bank for a training; None where its images are other ones in each epoch, or it would be too large."""
     changing = recipe.rotation_degrees or recipe.zoom or recipe.erasing or recipe.mixup or recipe.cutmix
     if changing or recipe.epochs < 2 or count * _views(recipe) * classes * 4 > _MOST_BYTES:
         return None
-    return TeacherBank(teacher, recipe, count=count, classes=classes, progress=progress)
+    return TeacherBank(teacher, recipe, count=count, classes=classes, batch=batch, progress=progress)
 
 
 def _views(recipe: Training) -> int:
     return (2 if recipe.flip else 1) * (2 * recipe.shift_pixels + 1) ** 2
 
 
-def _in_one_size(views: Views, order: NDArray[np.int32], moves: NDArray[np.int32]) -> NDArray[np.float32]:
+def _in_one_size(
+    views: Views, order: NDArray[np.int32], moves: NDArray[np.int32], *, batch: int
+) -> NDArray[np.float32]:
     """Return views, made in batches of one size: another one would be compiled anew."""
-    filled = np.resize(np.arange(len(order)), _BATCH)
+    filled = np.resize(np.arange(len(order)), batch)
     return views(order[filled], moves[filled])[: len(order)]
