@@ -111,6 +111,8 @@ class Chain:
       task: what it is compressed for.
       folder: of the finished passes; made if it is not there.
       seed: of fine-tuning.
+      teachers: loaded ones by their names, filled as passes ask for them; chains of one model and one encoding may
+        share them, and with them what these have answered.
       shelf: entered for each pass with its folder, which it may fill before and share after; by default nobody else
         works in `folder`.
     """
@@ -120,9 +122,9 @@ class Chain:
     task: Task
     folder: Path
     seed: int = 0
+    teachers: dict[tuple[str, ...], Teacher] = field(default_factory=dict, repr=False, compare=False)
     shelf: Callable[[Path], AbstractContextManager[object]] = field(default=nullcontext, repr=False, compare=False)
     progress: Progress = field(default=SILENT, compare=False)
-    _teachers: dict[tuple[str, ...], Teacher] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def run(self, passes: Sequence[Pass], *, label: str = "") -> tuple[Link, ...]:
         """Return the finished passes, done now unless they are kept already.
@@ -189,7 +191,7 @@ class Chain:
         if distillation is None:
             return None
         names = distillation.teachers
-        if names not in self._teachers:
+        if names not in self.teachers:
             from edgefm.training.distillation import load_teacher
 
             teacher = load_teacher(
@@ -201,8 +203,8 @@ class Chain:
                 binary=self.task.head == "sigmoid",
                 sample=self._sample(),
             )
-            self._teachers[names] = remembered(teacher)
-        return self._teachers[names]
+            self.teachers[names] = remembered(teacher)
+        return self.teachers[names]
 
     def _sample(self) -> tuple[NDArray[np.float32], NDArray[Any]] | None:
         """Return some validation inputs with their classes, by which a teacher of other inputs is found out."""

@@ -26,6 +26,7 @@ from edgefm_converters.tflite.sixteen_bits import check_kernels
 
 if TYPE_CHECKING:
     from edgefm.quantization.chain import Chain, Link
+    from edgefm.training.distillation import Teacher
 
 # Schemes whose dense weights have other than eight bits.
 _DENSE_BITS = {"int8_w8a8_fc4": 4}
@@ -69,9 +70,11 @@ class Converter:
         *,
         kept: Path,
         progress: Progress,
+        teachers: dict[tuple[str, ...], Teacher] | None = None,
         shelf: Callable[[Path], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._source = source
+        self._teachers = {} if teachers is None else teachers
         self._shelf = shelf
         self._recipe = recipe
         self._kept = kept
@@ -150,6 +153,7 @@ class Converter:
                 task=source.task,
                 folder=self._kept,
                 seed=self._recipe.seed,
+                teachers=self._teachers,
                 shelf=self._shelf,
                 progress=self._progress,
             )

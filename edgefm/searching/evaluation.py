@@ -36,6 +36,7 @@ from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import Epochs, Point, Space
 from edgefm.searching.trials import Figures, Outcome, Stage, Trial
 from edgefm.tflite.inspection import inspect
+from edgefm.training.distillation import Teacher
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 REFERENCE = "int8_w8a8"
@@ -113,13 +114,21 @@ class Evaluator:
         self._shelf = shelf
         self._on_targets = on_targets
         self._reference: LatencyForecast | None = None
+        self._teachers: dict[tuple[str, ...], Teacher] = {}
         self._convert_with(seed)
 
     def _convert_with(self, seed: int) -> None:
         recipe = Quantization(seed=seed)
         short = replace(self.source, task=replace(self._task, dataset=part_of(self._task.dataset)))
         self.converter, self._short = (
-            Converter(source, recipe, kept=self._kept, shelf=self._shelf, progress=self._progress)
+            Converter(
+                source,
+                recipe,
+                kept=self._kept,
+                teachers=self._teachers,
+                shelf=self._shelf,
+                progress=self._progress,
+            )
             for source in (self.source, short)
         )
 

@@ -133,7 +133,7 @@ def quantization_aware_train(
         ours,
         seed=seed,
         label="train",
-        teacher=_for_rescaled(teacher, prepared),
+        teacher=_as_given(teacher, prepared, task=task, ours=ours),
         progress=progress,
     )
     settle_kernels(graph)
@@ -216,10 +216,17 @@ def _rescaled_split(split: Split, scale: float, offset: float) -> Split:
     return replace(split, images=(split.images * np.float32(scale) + np.float32(offset)).astype(np.float32))
 
 
-def _for_rescaled(teacher: Teacher | None, prepared: Prepared) -> Teacher | None:
-    """Return a teacher that takes rescaled inputs."""
-    if teacher is None:
-        return None
+def _as_given(teacher: Teacher | None, prepared: Prepared, *, task: Task, ours: Task) -> Teacher | None:
+    """Return a teacher that takes our inputs, and is asked about the given task's.
+
+    Where both are made of pixels these are, to the last bit, what other passes ask about: what a teacher answered there
+    it need not answer again.
+    """
+    if teacher is None or ours is task:
+        return teacher
+    if task.dataset.train.images.dtype == np.uint8:
+        mean, std = np.float32(ours.encoding.mean), np.float32(ours.encoding.std)
+        return lambda inputs: teacher(task.inputs(np.rint(inputs * std + mean).astype(np.uint8)))
     scale, offset = np.float32(prepared.scale), np.float32(prepared.offset)
     return lambda inputs: teacher((inputs - offset) / scale)
 
