@@ -23,6 +23,8 @@ import fastjsonschema
 import numpy as np
 import pytest
 
+from edgefm import targets
+from edgefm.benchmarking import harness
 from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import check_schema
 from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
@@ -47,6 +49,7 @@ from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.worker import _held
 from edgefm.searching.workers import Workers
 from edgefm.targets.base import TargetError
+from edgefm.targets.worker_process import WorkerProcess
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
 from tests.fixtures.notes import Notes
@@ -751,6 +754,38 @@ def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkey
     assert off.met == some.met and off.waiting == {board: "it was off"}
     assert off.document["budgets"][1]["figures"][f"p50_us@{board}"] == 8
     assert again({}, us=10).met == {"phone": False, "watch": False} and not SearchResult.open(tmp_path).waiting
+
+
+def test_board_whose_worker_ends_before_it_has_a_file_is_measured_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real worker, killed by what its machine would kill it by: it still answers whether it is there."""
+
+    class Board:
+        """This machine by another name, which is asked for its environment first."""
+
+        name = "ssh://pi@board"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(targets.target("host"), name)
+
+    request = WorkerProcess.request
+
+    def killed_first(worker: WorkerProcess, command: str, **options: Any) -> Any:
+        if command == "environment":
+            worker.ready()
+            os.kill(worker.pid, signal.SIGKILL)
+        return request(worker, command, **options)
+
+    monkeypatch.setattr(harness, "target_at", lambda address: Board())
+    monkeypatch.setattr(WorkerProcess, "request", killed_first)
+    (tmp_path / "a.tflite").write_bytes(b"it is never looked at")
+    notes = Notes()
+    there = measuring.measured_on(
+        [Board.name], {"a": tmp_path / "a.tflite"}, BenchmarkProtocol(), out=tmp_path, progress=notes
+    )
+    assert there.p50_us == {"a": {}} and "SIGKILL" in there.waiting[Board.name]
+    assert any(note.startswith(f"not measured on {Board.name}: ") for note in notes.notes)
 
 
 def test_former_result_stays_until_the_new_one_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
