@@ -113,7 +113,10 @@ class Journal:
         for frozen in reversed(self._study.get_trials(deepcopy=False)):
             if frozen.user_attrs.get("index") == index and frozen.state == states.RUNNING:
                 return int(frozen.number)
-        raise AssertionError(f"trial {index} does not run")
+        raise SearchError(
+            f"trial {index} was ended by another process, which writes this search, too",
+            hint="Let one of them go on, by resume: nothing that had ended is lost.",
+        )
 
 
 def _lost(frozen: Any) -> bool:
