@@ -173,6 +173,9 @@ def opened(
       OSError: the folder cannot be written.
     """
     with locked(folder):
+        for name in (_DRIVER, IDENTITY_FILE, STORAGE_FILE):
+            for left in artefacts.unfinished(folder, name):  # of a killed process: nobody else is here
+                left.unlink(missing_ok=True)
         known = read_identity(folder)
         new = known is None
         if known is None:

@@ -646,6 +646,37 @@ def test_folder_whose_search_has_no_trial_yet_takes_another_one(resume: bool, tm
     assert json.loads((tmp_path / "search.json").read_text())["seed"] == 2
 
 
+_KILLED_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from edgefm.core import artefacts
+from tests.fixtures.search_driver import searched
+sync, write = os.fsync, artefacts.write_json
+def killed(path, value):
+    if path.name == sys.argv[2]:
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+    return write(path, value)
+artefacts.write_json = killed
+searched(Path(sys.argv[1]), trials=1)
+"""
+
+
+@pytest.mark.parametrize("name", [".driver.json", "search.json"])
+def test_folder_whose_first_file_was_being_written_when_its_process_was_killed_is_begun(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    ended = subprocess.run([sys.executable, "-c", _KILLED_WRITE, str(folder), name], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL and list(folder.glob(f".{name}.*.partial"))
+    with pytest.raises(SearchError, match="Leave resume out to begin one"):
+        searched(folder, trials=1, resume=True)
+    assert len(searched(folder, trials=1)) == 1 and not list(folder.glob("*.partial"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".notes.abcd1234.partial").touch()
+    with pytest.raises(SearchError, match="holds something else"):
+        searched(tmp_path / "b", trials=1)
+
+
 def test_search_is_neither_begun_over_another_nor_resumed_from_nothing(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="holds no search to go on with"):
         searched(tmp_path / "new", trials=1, resume=True)
