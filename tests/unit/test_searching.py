@@ -31,6 +31,7 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.jobs.search import SearchResult, time_of
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import budget as budgets
+from edgefm.searching import driver
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
 from edgefm.searching.ending import finish as ending
@@ -722,6 +723,63 @@ def test_time_limit_counts_the_processes_before_and_no_clock_that_jumps(
     assert 3 <= first <= 10
     assert run(seconds=20, resume=True) == first  # the time was used up before
     assert run(seconds=40, resume=True) > first
+
+
+_KILLED_IN_A_TRIAL = """
+import sys, time
+from pathlib import Path
+from edgefm.searching import driver
+from tests.fixtures.search_driver import searched
+driver._COUNT_SECONDS = 0.1
+searched(Path(sys.argv[1]), trials=9, resume=sys.argv[2] == "resume", seconds=60.0)
+"""
+
+
+def test_time_limit_counts_processes_that_were_killed_within_their_trial(tmp_path: Path) -> None:
+    """The test's own clock says how long they searched, from their first line on."""
+
+    def lines() -> int:
+        """Trials that were begun."""
+        journal = tmp_path / "journal.log"
+        return journal.read_text().count('"user_attrs":{"index"') if journal.exists() else 0
+
+    took = 0.0
+    for resume in ("begin", "resume"):
+        began = lines()
+        process = subprocess.Popen([sys.executable, "-c", _KILLED_IN_A_TRIAL, str(tmp_path), resume], cwd=ROOT)
+        while lines() == began:
+            assert process.poll() is None
+            time.sleep(0.01)
+        started = time.monotonic()
+        time.sleep(1.5)
+        process.kill()
+        took += time.monotonic() - started
+        process.wait()
+    with opened(tmp_path, identity(), SPACE.distributions(), resume=True) as journal:
+        assert drive(journal, sampling(), InProcess(evaluate), Limits(trials=9, seconds=took - 1.0)) == ()
+        assert took - 1.0 < journal.elapsed < took + 1.0
+
+
+def test_disk_that_is_full_when_time_is_counted_ends_the_search_and_damages_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    append = JournalFileBackend.append_logs
+
+    def half(self: Any, logs: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            with Path(self._file_path).open("ab") as file:
+                file.write(b'{"op_code": ')  # all that there is room for
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, logs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalFileBackend, "append_logs", half)
+        patched.setattr(driver, "_COUNT_SECONDS", 0.05)
+        with pytest.raises(OSError, match="No space left"):
+            searched(tmp_path / "a", trials=3, seconds=0.3)
+    assert _compared(searched(tmp_path / "a", trials=3, resume=True)) == _compared(searched(tmp_path / "b", trials=3))
 
 
 def test_journal_of_a_newer_description_is_refused(tmp_path: Path) -> None:
