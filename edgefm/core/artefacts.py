@@ -95,6 +95,16 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
+def unfinished(folder: Path, name: str = "*") -> list[Path]:
+    """Return what writes of a name in a folder have not finished: those of killed processes, and those that run now.
+
+    Args:
+      folder: that is looked into; nothing below it is.
+      name: of the file, in which '*' stands for any letters.
+    """
+    return sorted(path for path in folder.glob(f".{name}.{'?' * 8}{_UNFINISHED}") if path.is_file())
+
+
 def finite(value: Any) -> Any:
     """Return a value as JSON can say it: numbers that are NaN or infinite become None.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +19,8 @@ from edgefm.searching.trials import Outcome, Trial
 
 # What says that this point is impossible, not that nothing works here: measures have taken the model's own answers.
 _REFUSALS = (MeasureError, ModelError, NoQualityError, RecipeError, TrainingDivergedError)
+# A process that is killed while it waits for a trial has counted its time up to the last so many seconds.
+_COUNT_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
@@ -143,7 +147,7 @@ def drive(
     """
     again = list(journal.lost())
     trials = {trial.index: trial for trial in journal.trials()}
-    before, started = max((trial.elapsed for trial in trials.values()), default=0.0), clock()
+    before, started = journal.elapsed, clock()
     running: set[int] = set()
 
     def elapsed() -> float:
@@ -184,7 +188,8 @@ def drive(
         watch(ordered, elapsed())
         if not running:
             return ordered
-        index, outcome = executor.next()
+        with _counted(journal, elapsed):
+            index, outcome = executor.next()
         running.discard(index)
         if isinstance(outcome, str):
             journal.fail(index, outcome, elapsed=elapsed())
@@ -201,3 +206,22 @@ def journal_trial(journal: Journal, index: int) -> Trial:
 
 def _due(sampling: Sampling, index: int, trials: dict[int, Trial]) -> bool:
     return sampling.is_due(index, list(trials.values()))
+
+
+@contextmanager
+def _counted(journal: Journal, elapsed: Callable[[], float]) -> Iterator[None]:
+    """Write within the block, every few seconds, how many the search has taken: the process may be killed in it."""
+    ended = threading.Event()
+
+    def count() -> None:
+        while not ended.wait(_COUNT_SECONDS):
+            with suppress(Exception):  # the driver's own next line says what is wrong
+                journal.count(elapsed())
+
+    counting = threading.Thread(target=count, daemon=True)
+    counting.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        counting.join()

@@ -53,6 +53,7 @@ class Journal:
         """
         self._study, self._check, self.lag = study, check, lag
         self._distributions = dict(distributions)
+        self._broken: OSError | None = None
 
     def trials(self) -> tuple[Trial, ...]:
         """Return the trials in their order; one that a killed process left is not among them."""
@@ -62,7 +63,7 @@ class Journal:
     def begin(self, index: int, params: Mapping[str, Any]) -> None:
         """Write that a trial runs: one line, so that it has its parameters whenever it is there."""
         optuna = optuna_here()
-        self._check()
+        self._check_writable()
         with quiet():
             self._study.add_trial(
                 optuna.trial.create_trial(
@@ -86,6 +87,25 @@ class Journal:
         self._attrs(number, reason=reason, elapsed=round(elapsed, 3))
         self._tell_failed(number)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the search has taken, over all of its processes; see `count`."""
+        return max(float(self._study.user_attrs.get("elapsed", 0.0)), *(trial.elapsed for trial in self.trials()), 0.0)
+
+    def count(self, elapsed: float) -> None:
+        """Write how many seconds the search has taken; a thread may, while no other one writes.
+
+        Raises:
+          OSError: the disk is full, say; the line may not be whole, and the next method that would write another one
+            behind it raises the same.
+        """
+        self._check_writable()
+        try:
+            self._study.set_user_attr("elapsed", round(elapsed, 3))
+        except OSError as error:
+            self._broken = error
+            raise
+
     def lost(self) -> tuple[Trial, ...]:
         """Mark the trials that run as failed: their process is gone; return them, to be begun again."""
         states = optuna_here().trial.TrialState
@@ -107,13 +127,21 @@ class Journal:
         for name, value in attrs.items():
             self._study._storage.set_trial_user_attr(trial_id, name, value)
 
-    def _running(self, index: int) -> int:
+    def _check_writable(self) -> None:
+        if self._broken is not None:
+            raise self._broken
         self._check()
+
+    def _running(self, index: int) -> int:
+        self._check_writable()
         states = optuna_here().trial.TrialState
         for frozen in reversed(self._study.get_trials(deepcopy=False)):
             if frozen.user_attrs.get("index") == index and frozen.state == states.RUNNING:
                 return int(frozen.number)
-        raise AssertionError(f"trial {index} does not run")
+        raise SearchError(
+            f"trial {index} was ended by another process, which writes this search, too",
+            hint="Let one of them go on, by resume: nothing that had ended is lost.",
+        )
 
 
 def _lost(frozen: Any) -> bool:
@@ -170,6 +198,9 @@ def opened(
       OSError: the folder cannot be written.
     """
     with locked(folder):
+        for name in (_DRIVER, IDENTITY_FILE, STORAGE_FILE):
+            for left in artefacts.unfinished(folder, name):  # of a killed process: nobody else is here
+                left.unlink(missing_ok=True)
         known = read_identity(folder)
         new = known is None
         if known is None:

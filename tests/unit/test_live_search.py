@@ -96,7 +96,10 @@ def test_page_says_when_it_was_written_and_that_the_search_was_stopped(tmp_path:
     assert abs(then.timestamp() - live.path.stat().st_mtime) < 5
     assert "The search was stopped: 3 of at most 9 trials ended" in page and 'http-equiv="refresh"' not in page
     assert "goes on when it is resumed" in page
+    left = tmp_path / ".live.html.abcd1234.partial"  # of a process that was killed while it wrote the page
+    left.touch()
     again = _search(tmp_path, Live(tmp_path, SEARCHED), trials=5, resume=True)
+    assert not left.exists()
     assert "3 of at most 9 trials ended" in again[0] and 'http-equiv="refresh"' in again[0]
 
 

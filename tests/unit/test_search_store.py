@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 from edgefm.core import artefacts
 from edgefm.searching.executors import execution
 from edgefm.searching.executors.passes import Passes
-from edgefm.searching.executors.store import Store, StoreError
+from edgefm.searching.executors.store import Store, StoreError, swept
 
 PASS = "slim-0123"
 
@@ -50,6 +54,35 @@ def test_store_refuses_what_was_damaged_and_writes_it_again(tmp_path: Path) -> N
         store.get(sha256)
     store.put(b"weights")
     assert store.get(sha256) == path.read_bytes() == b"weights"
+
+
+_KILLED = """
+import os, signal, sys
+from edgefm.searching.executors.store import Store
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+Store(sys.argv[1]).put(b"a model")
+"""
+
+
+def test_what_a_killed_process_had_not_finished_is_removed_once_it_stood_still_for_a_while(tmp_path: Path) -> None:
+    def left() -> list[str]:
+        return sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (first,) = left()
+    seconds = iter((0, 599, 1000, 1600))
+    with swept(str(tmp_path), clock=lambda: next(seconds)):
+        kept = Store(str(tmp_path)).put(b"whole")
+    assert left() == sorted([first, kept]), "another search's process may still write it"
+    grows = tmp_path / "sha256" / "aa" / ".aa.abcd1234.partial"
+    grows.parent.mkdir()
+    grows.write_bytes(b"1")
+    with swept(f"file://{tmp_path}", clock=lambda: next(seconds)):
+        grows.write_bytes(b"12")
+        begun = grows.with_name(".bb.abcd1234.partial")
+        begun.touch()
+    assert left() == sorted([kept, grows.name, begun.name])
 
 
 def test_damaged_pass_is_done_and_shared_again(tmp_path: Path) -> None:
@@ -123,6 +156,9 @@ def test_folder_of_a_store_is_the_same_for_nodes_that_work_in_other_folders(
     store: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[str] = []
+    left = tmp_path / (store or "search/store") / "sha256" / "aa" / ".aa.abcd1234.partial"
+    left.parent.mkdir(parents=True)
+    left.touch()
 
     @contextmanager
     def tasks(*, store: str, **_: Any) -> Iterator[Any]:
@@ -130,8 +166,9 @@ def test_folder_of_a_store_is_the_same_for_nodes_that_work_in_other_folders(
         yield SimpleNamespace(slots=1)
 
     monkeypatch.setattr(execution, "ray_tasks", tasks)
+    monkeypatch.setattr(execution, "swept", partial(swept, seconds=0.0))
     monkeypatch.chdir(tmp_path)
     source: Any = None  # a cluster's nodes get it later
     with execution.Execution(executor="ray", store=store).ready(Path("search"), source, trials=1):
         pass
-    assert given == [str(tmp_path / (store or "search/store"))]
+    assert given == [str(tmp_path / (store or "search/store"))] and not left.exists()

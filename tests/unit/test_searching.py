@@ -23,12 +23,15 @@ import fastjsonschema
 import numpy as np
 import pytest
 
+from edgefm import targets
+from edgefm.benchmarking import harness
 from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import check_schema
 from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.jobs.search import SearchResult, time_of
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import budget as budgets
+from edgefm.searching import driver
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
 from edgefm.searching.ending import finish as ending
@@ -47,6 +50,7 @@ from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.worker import _held
 from edgefm.searching.workers import Workers
 from edgefm.targets.base import TargetError
+from edgefm.targets.worker_process import WorkerProcess
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
 from tests.fixtures.notes import Notes
@@ -643,6 +647,37 @@ def test_folder_whose_search_has_no_trial_yet_takes_another_one(resume: bool, tm
     assert json.loads((tmp_path / "search.json").read_text())["seed"] == 2
 
 
+_KILLED_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from edgefm.core import artefacts
+from tests.fixtures.search_driver import searched
+sync, write = os.fsync, artefacts.write_json
+def killed(path, value):
+    if path.name == sys.argv[2]:
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+    return write(path, value)
+artefacts.write_json = killed
+searched(Path(sys.argv[1]), trials=1)
+"""
+
+
+@pytest.mark.parametrize("name", [".driver.json", "search.json"])
+def test_folder_whose_first_file_was_being_written_when_its_process_was_killed_is_begun(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    ended = subprocess.run([sys.executable, "-c", _KILLED_WRITE, str(folder), name], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL and list(folder.glob(f".{name}.*.partial"))
+    with pytest.raises(SearchError, match="Leave resume out to begin one"):
+        searched(folder, trials=1, resume=True)
+    assert len(searched(folder, trials=1)) == 1 and not list(folder.glob("*.partial"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".notes.abcd1234.partial").touch()
+    with pytest.raises(SearchError, match="holds something else"):
+        searched(tmp_path / "b", trials=1)
+
+
 def test_search_is_neither_begun_over_another_nor_resumed_from_nothing(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="holds no search to go on with"):
         searched(tmp_path / "new", trials=1, resume=True)
@@ -688,6 +723,63 @@ def test_time_limit_counts_the_processes_before_and_no_clock_that_jumps(
     assert 3 <= first <= 10
     assert run(seconds=20, resume=True) == first  # the time was used up before
     assert run(seconds=40, resume=True) > first
+
+
+_KILLED_IN_A_TRIAL = """
+import sys, time
+from pathlib import Path
+from edgefm.searching import driver
+from tests.fixtures.search_driver import searched
+driver._COUNT_SECONDS = 0.1
+searched(Path(sys.argv[1]), trials=9, resume=sys.argv[2] == "resume", seconds=60.0)
+"""
+
+
+def test_time_limit_counts_processes_that_were_killed_within_their_trial(tmp_path: Path) -> None:
+    """The test's own clock says how long they searched, from their first line on."""
+
+    def lines() -> int:
+        """Trials that were begun."""
+        journal = tmp_path / "journal.log"
+        return journal.read_text().count('"user_attrs":{"index"') if journal.exists() else 0
+
+    took = 0.0
+    for resume in ("begin", "resume"):
+        began = lines()
+        process = subprocess.Popen([sys.executable, "-c", _KILLED_IN_A_TRIAL, str(tmp_path), resume], cwd=ROOT)
+        while lines() == began:
+            assert process.poll() is None
+            time.sleep(0.01)
+        started = time.monotonic()
+        time.sleep(1.5)
+        process.kill()
+        took += time.monotonic() - started
+        process.wait()
+    with opened(tmp_path, identity(), SPACE.distributions(), resume=True) as journal:
+        assert drive(journal, sampling(), InProcess(evaluate), Limits(trials=9, seconds=took - 1.0)) == ()
+        assert took - 1.0 < journal.elapsed < took + 1.0
+
+
+def test_disk_that_is_full_when_time_is_counted_ends_the_search_and_damages_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    append = JournalFileBackend.append_logs
+
+    def half(self: Any, logs: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            with Path(self._file_path).open("ab") as file:
+                file.write(b'{"op_code": ')  # all that there is room for
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, logs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalFileBackend, "append_logs", half)
+        patched.setattr(driver, "_COUNT_SECONDS", 0.05)
+        with pytest.raises(OSError, match="No space left"):
+            searched(tmp_path / "a", trials=3, seconds=0.3)
+    assert _compared(searched(tmp_path / "a", trials=3, resume=True)) == _compared(searched(tmp_path / "b", trials=3))
 
 
 def test_journal_of_a_newer_description_is_refused(tmp_path: Path) -> None:
@@ -751,6 +843,38 @@ def test_time_on_a_board_stays_until_it_is_measured_again(tmp_path: Path, monkey
     assert off.met == some.met and off.waiting == {board: "it was off"}
     assert off.document["budgets"][1]["figures"][f"p50_us@{board}"] == 8
     assert again({}, us=10).met == {"phone": False, "watch": False} and not SearchResult.open(tmp_path).waiting
+
+
+def test_board_whose_worker_ends_before_it_has_a_file_is_measured_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real worker, killed by what its machine would kill it by: it still answers whether it is there."""
+
+    class Board:
+        """This machine by another name, which is asked for its environment first."""
+
+        name = "ssh://pi@board"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(targets.target("host"), name)
+
+    request = WorkerProcess.request
+
+    def killed_first(worker: WorkerProcess, command: str, **options: Any) -> Any:
+        if command == "environment":
+            worker.ready()
+            os.kill(worker.pid, signal.SIGKILL)
+        return request(worker, command, **options)
+
+    monkeypatch.setattr(harness, "target_at", lambda address: Board())
+    monkeypatch.setattr(WorkerProcess, "request", killed_first)
+    (tmp_path / "a.tflite").write_bytes(b"it is never looked at")
+    notes = Notes()
+    there = measuring.measured_on(
+        [Board.name], {"a": tmp_path / "a.tflite"}, BenchmarkProtocol(), out=tmp_path, progress=notes
+    )
+    assert there.p50_us == {"a": {}} and "SIGKILL" in there.waiting[Board.name]
+    assert any(note.startswith(f"not measured on {Board.name}: ") for note in notes.notes)
 
 
 def test_former_result_stays_until_the_new_one_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

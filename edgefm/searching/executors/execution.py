@@ -16,6 +16,7 @@ from edgefm.searching.executors.by_default import processes
 from edgefm.searching.executors.late_start import LateStart
 from edgefm.searching.executors.ray_nodes import AUTO
 from edgefm.searching.executors.ray_tasks import RayTasks, ray_tasks
+from edgefm.searching.executors.store import swept
 from edgefm.searching.executors.work import SetupWork
 from edgefm.searching.parcel import Setup
 from edgefm.searching.sampling import LAG, STARTUP_TRIALS
@@ -78,7 +79,7 @@ class Execution:
         if "://" not in store:
             store = str(Path(store).resolve())  # nodes work in other folders
         address = self.address or AUTO
-        with ray_tasks(address=address, store=store, workers=self.workers, progress=progress) as tasks:
+        with swept(store), ray_tasks(address=address, store=store, workers=self.workers, progress=progress) as tasks:
             yield Hands(slots=tasks.slots, tasks=tasks)
 
 

@@ -7,7 +7,9 @@ an object when its last part has come.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,6 +20,8 @@ from edgefm.core.errors import EdgefmError, missing_extra
 from edgefm.core.given import regular
 
 _CONTENTS = "sha256"
+# A file that nobody has finished for so long is of a process that was killed.
+_STILL_SECONDS = 600.0
 _HINT = "Check that all machines reach it and may write there."
 
 
@@ -78,6 +82,42 @@ class Store:
                 hint="Go on with the search by resume: it is written again.",
             )
         return content
+
+
+@contextmanager
+def swept(
+    address: str, *, seconds: float = _STILL_SECONDS, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
+    """Remove from a folder, after the block, what killed processes had not finished to write there before it.
+
+    That is what stood still from the block's beginning to its end; where the block was shorter nothing is removed. An
+    object store shows nothing of the kind.
+
+    Args:
+      address: of the store.
+      seconds: of the block, at least: a process that writes may be another search's.
+      clock: seconds that only grow.
+    """
+    folder = local_folder(address)
+    before, since = {} if folder is None else _unfinished(folder), clock()
+    try:
+        yield
+    finally:
+        if folder is not None and clock() - since >= seconds:
+            for path, state in _unfinished(folder).items():
+                with suppress(OSError):  # of another user, say: it stays
+                    if before.get(path) == state:
+                        path.unlink()
+
+
+def _unfinished(folder: Path) -> Mapping[Path, tuple[int, int]]:
+    """Return the files of a store that are not finished, with their sizes and times."""
+    found = {}
+    for below in (path for path in folder.rglob("*") if path.is_dir()):
+        for path in artefacts.unfinished(below):
+            with suppress(FileNotFoundError):  # it was finished meanwhile
+                found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
 
 
 def local_folder(address: str) -> Path | None:

@@ -41,6 +41,8 @@ class Live:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Live:
+        for left in artefacts.unfinished(self.path.parent, self.path.name):  # of a killed process
+            left.unlink(missing_ok=True)
         self._progress.note(f"how the search stands: {self.path}")
         self._thread.start()
         return self

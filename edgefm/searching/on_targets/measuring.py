@@ -9,10 +9,10 @@ from pathlib import Path
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.step import benchmark_files
 from edgefm.core.artefacts import sha256_bytes
+from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching.budget import on_target
-from edgefm.targets.base import TargetError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def measured_on(
         try:
             folder = out / f"benchmark-{sha256_bytes(address.encode())[:8]}"
             record = benchmark_files(models, protocol=there, accuracy=False, out=folder, progress=progress)
-        except TargetError as error:
+        except EdgefmError as error:  # also of a worker there that ends before it has a file
             waiting[address] = error.message
         else:
             failed = []

@@ -38,8 +38,12 @@ class Lease:
         self._ended = threading.Event()
 
     def check(self) -> None:
-        """Raise a SearchError if another driver has taken over; called before each line."""
-        if _study(self._storage, _named(self._name, self.number + 1)) is not None:
+        """Raise a SearchError if another driver has taken over; called before each line.
+
+        The one that follows keeps this driver's study, and the next one removes it with all below its former.
+        """
+        followed = _study(self._storage, _named(self._name, self.number + 1)) is not None
+        if followed or _study(self._storage, _named(self._name, self.number)) is None:
             raise SearchError(
                 "another process has taken this search over: this one did not answer for a while",
                 hint="That one goes on with it; nothing was lost.",
