@@ -1,9 +1,9 @@
 """An hour of search on the Enhanced CNN against an hour of random search, some seeds each: fronts, volumes, budgets.
 
-Run: python -m benchmarks.search --run RUN [--minutes 60] [--reserve 15] [--seeds 0 1 2]. RUN holds a trained Enhanced
-CNN. Of the minutes `reserve` are for the finalists, which random search has none of: both get the same time for trials.
-Some of the searches may be done at a time (`--seeds 0 --samplers tpe`): they join those that were recorded before with
-the same settings.
+Run: python -m benchmarks.search --run RUN [--minutes 60] [--seeds 0 1 2]. RUN holds a trained Enhanced CNN. The minutes
+are those of trials and finalists, of which random search has none: it gets the time that the trials of the search with
+the same seed took. Some of the searches may be done at a time (`--seeds 0 --samplers tpe`): they join those that were
+recorded before with the same settings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--reserve", type=float, default=15.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
     parser.add_argument("--epochs", type=int, default=8)
@@ -44,13 +43,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgefm-search-") as name:
         folder = arguments.keep or Path(name)
-        searches = [
-            _searched(folder / f"{sampler}-{seed}", arguments, sampler=sampler, seed=seed)
-            for seed in arguments.seeds
-            for sampler in arguments.samplers
-        ]
-    settings = {name: getattr(arguments, name) for name in ("minutes", "reserve", "workers", "epochs")}
-    figures = joined({**settings, "budgets": BUDGETS, "searches": searches}, result(NAME) if NAME in names() else None)
+        settings = {name: getattr(arguments, name) for name in ("minutes", "workers", "epochs")}
+        settings |= {"minutes_of": "trials and finalists", "budgets": BUDGETS}
+        figures = joined({**settings, "searches": []}, result(NAME) if NAME in names() else None)
+        for seed in arguments.seeds:
+            for sampler in arguments.samplers:
+                seconds = 60 * arguments.minutes if sampler == "tpe" else seconds_of_trials(figures, seed)
+                place = folder / f"{sampler}-{seed}"
+                searched = _searched(place, arguments, sampler=sampler, seed=seed, seconds=seconds)
+                figures = joined({**settings, "searches": [searched]}, figures)
     print({name: figures[name] for name in ("volumes", "ratio") if name in figures})
     if not arguments.no_record:
         write_result(
@@ -61,6 +62,18 @@ def main() -> None:
         )
 
 
+def seconds_of_trials(figures: Mapping[str, Any], seed: int) -> float:
+    """Return how long the trials of the search with a seed took, which random search gets, too.
+
+    Raises:
+      SystemExit: that search is not there.
+    """
+    found = [one for one in figures["searches"] if (one["sampler"], one["seed"]) == ("tpe", seed)]
+    if not found:
+        raise SystemExit(f"random search gets the time of a search with seed {seed}: do --samplers tpe first")
+    return float(found[0]["trials"]["seconds"])
+
+
 def joined(latest: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a record of the latest searches, of earlier ones with the same settings, and of their volumes.
 
@@ -68,7 +81,7 @@ def joined(latest: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict
     without any there is none.
     """
     searches = {(one["sampler"], one["seed"]): one for one in latest["searches"]}
-    if earlier is not None and all(earlier[name] == value for name, value in latest.items() if name != "searches"):
+    if earlier is not None and all(earlier.get(name) == value for name, value in latest.items() if name != "searches"):
         searches = {(one["sampler"], one["seed"]): one for one in earlier["searches"]} | searches
     pairs = [
         [searches[sampler, seed]["volume"] for sampler in SAMPLERS]
@@ -84,13 +97,15 @@ def joined(latest: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict
     return figures
 
 
-def _searched(folder: Path, arguments: argparse.Namespace, *, sampler: str, seed: int) -> dict[str, Any]:
+def _searched(
+    folder: Path, arguments: argparse.Namespace, *, sampler: str, seed: int, seconds: float
+) -> dict[str, Any]:
     started, resumed = time.monotonic(), (folder / "search.json").exists()
     found = edgefm.search(
         edgefm.Run(arguments.run),
         BUDGETS,
         trials=10_000,
-        time_limit=60 * (arguments.minutes - arguments.reserve),
+        time_limit=seconds,
         out=folder,
         resume=resumed,
         seed=seed,

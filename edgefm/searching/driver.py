@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from edgefm.core import signals
@@ -112,11 +113,17 @@ class Limits:
 
     Attributes:
       trials: most of them, those of former processes too.
-      seconds: after which no trial begins, those of former processes too; None sets no limit.
+      seconds: of the search, those of former processes too; None sets no limit.
+      afterwards: how many of them, by the trials so far, are needed when the last one has begun.
     """
 
     trials: int
     seconds: float | None = None
+    afterwards: Callable[[Sequence[Trial]], float] = field(default=lambda trials: 0.0, repr=False, compare=False)
+
+    def last_begin(self, trials: Sequence[Trial]) -> float:
+        """Return the second after which no trial begins; half of the time is for trials, whatever is needed later."""
+        return math.inf if self.seconds is None else max(self.seconds / 2, self.seconds - self.afterwards(trials))
 
 
 def drive(
@@ -164,7 +171,7 @@ def drive(
     while True:
         # Where nothing runs one is handed over all the same: without a node the executor waits for one, or gives up.
         while (len(running) < executor.slots or not running) and not exhausted:
-            if limits.seconds is not None and elapsed() >= limits.seconds:
+            if elapsed() >= limits.last_begin(list(trials.values())):
                 exhausted = True
             elif again and _due(sampling, again[0].index, trials):
                 lost = again.pop(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgefm.core.documents import read_json
@@ -28,6 +28,7 @@ from edgefm.searching.executors.execution import Execution, Hands
 from edgefm.searching.finalists import Finalist, trained
 from edgefm.searching.forecast import Rough, never_met
 from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.live.left import seconds_to_keep
 from edgefm.searching.live.state import Searched
 from edgefm.searching.live.watch import Live
 from edgefm.searching.on_targets.prediction import check_reachable, of_targets
@@ -175,13 +176,16 @@ def _searched(
             kept = folder / PASSES_FOLDER
             return setup_of(doing, kept=kept, latency=predict(), arena=arena, on_targets=elsewhere())
 
+        slots = min(hands.slots, journal.lag)
+        afterwards = functools.partial(seconds_to_keep, budgets=plan.budgets, seeds=plan.seeds, slots=slots)
+        limits = replace(plan.limits, afterwards=afterwards)
         searched = Searched(
             model=source.name,
             space=space,
             budgets=plan.budgets,
             impossible=never,
-            limits=plan.limits,
-            slots=min(hands.slots, journal.lag),
+            limits=limits,
+            slots=slots,
             seeds=plan.seeds,
             unit=unit_of(task.quality),
             validation=len(given().inputs),
@@ -190,7 +194,7 @@ def _searched(
         with Live(folder, searched, progress=progress) as live:
             chosen: tuple[Sequence[Finalist], Mapping[str, str]] | None = None
             with hands.executor(doing, setup, progress=progress) as executor:
-                trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
+                trials = drive(journal, sampling, executor, limits, watch=live.trials, progress=progress)
                 _check_some(trials)
                 if not is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress):
                     live.finalists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import html
 import html.parser
 import os
@@ -16,8 +17,9 @@ import pytest
 
 from edgefm.core import artefacts
 from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.finalists import proposed
 from edgefm.searching.journal import opened
-from edgefm.searching.live.left import time_left
+from edgefm.searching.live.left import TimeLeft, seconds_to_keep, time_left
 from edgefm.searching.live.state import Searched, state_of
 from edgefm.searching.live.watch import Live, lines
 from edgefm.searching.trials import Outcome, Trial
@@ -160,17 +162,41 @@ def _trials(seconds: Sequence[float], *, complete: Sequence[int]) -> list[Trial]
     ]
 
 
-def test_time_left_is_that_of_trials_so_far_within_the_limit() -> None:
+def test_time_left_is_that_of_trials_so_far_and_of_the_finalists() -> None:
     trials = _trials([10, 10, 40], complete=[2])
-    given = {"elapsed": 60.0, "slots": 2, "seeds": 3, "finalists": 2}
-    left = time_left(trials, Limits(trials=13), **given)  # type: ignore[arg-type]  # numbers of both kinds
-    # Six finalists, two at a time, each twice as long as a trial.
-    assert left.trials == 10 * 20 / 2 and left.finalists == 3 * 2 * 40
-    limited = time_left(trials, Limits(trials=13, seconds=90), **given)  # type: ignore[arg-type]  # as above
-    assert limited.trials == 30 + 20  # the last one begins just before the limit
-    assert time_left(trials, Limits(trials=3, seconds=90), **given).trials == 0  # type: ignore[arg-type]  # as above
-    nothing = time_left([], Limits(trials=3), **given)  # type: ignore[arg-type]  # as above
+
+    def left(limits: Limits, of: Sequence[Trial] = trials, elapsed: float = 60.0) -> TimeLeft:
+        return time_left(of, limits, BUDGETS, elapsed=elapsed, slots=2, seeds=3)
+
+    # Both budgets have the same finalist: three seeds, two at a time, each twice as long as its trial.
+    assert left(Limits(trials=13)) == TimeLeft(trials=10 * 20 / 2, finalists=2 * 2 * 40)
+    assert left(Limits(trials=13, seconds=90)).trials == 30 + 20  # the last one begins just before the limit
+    assert left(Limits(trials=3, seconds=90)).trials == 0
+    nothing = left(Limits(trials=3), [])
     assert nothing.trials is None and nothing.finalists is None and "not known" in nothing.words
+
+    afterwards = functools.partial(seconds_to_keep, budgets=BUDGETS, seeds=3, slots=2)
+    assert afterwards(trials) == 160 + 20  # and the trial that has just begun
+    limited = Limits(trials=100, seconds=400, afterwards=afterwards)
+    assert limited.last_begin(trials) == 400 - 180 and left(limited).trials == 220 - 60 + 20
+    assert Limits(trials=100, seconds=200, afterwards=afterwards).last_begin(trials) == 100, "half is for trials"
+    assert limited.last_begin([]) == 400, "nobody knows yet how long finalists take"
+
+
+def test_search_ends_its_trials_in_time_for_its_finalists(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def slow(task: Task) -> Outcome:
+        now[0] += 10
+        return replace(evaluate(task), complete=True, seconds=10)
+
+    afterwards = functools.partial(seconds_to_keep, budgets=BUDGETS, seeds=1, slots=1)
+    limits = Limits(trials=100, seconds=200, afterwards=afterwards)
+    with opened(tmp_path, identity(), SPACE.distributions(), resume=False) as journal:
+        trials = drive(journal, sampling(), InProcess(slow), limits, clock=lambda: now[0])
+    finalists = {proposed(trials, budget).index for budget in BUDGETS}  # type: ignore[union-attr]  # there is one
+    whole = now[0] + len(finalists) * 2 * 10
+    assert 190 <= whole <= 200, whole
 
 
 def test_bar_of_a_search_with_a_time_limit_is_that_of_the_time(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_agreement_counts_only_with_enough_images_and_cells(
 
 
 def _one_search(sampler: str, seed: int, volume: float, cpu: str = "A") -> dict[str, Any]:
-    return {"sampler": sampler, "seed": seed, "volume": volume, "cpu": cpu}
+    return {"sampler": sampler, "seed": seed, "volume": volume, "cpu": cpu, "trials": {"seconds": 7.0}}
 
 
 def test_searches_of_one_setting_are_joined_and_compared_in_pairs_of_one_processor() -> None:
@@ -304,3 +304,6 @@ def test_searches_of_one_setting_are_joined_and_compared_in_pairs_of_one_process
     assert fourth["ratio"] == (3 + 9) / (2 + 4) and len(fourth["searches"]) == 4
     other = search.joined({**settings, "minutes": 6.0, "searches": [_one_search("tpe", 5, 1.0)]}, fourth)
     assert len(other["searches"]) == 1, "of other settings"
+    assert search.seconds_of_trials(fourth, 0) == 7.0, "random search gets as long"
+    with pytest.raises(SystemExit, match="--samplers tpe first"):
+        search.seconds_of_trials(fourth, 9)

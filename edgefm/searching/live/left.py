@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgefm.searching.budget import SearchBudget
 from edgefm.searching.driver import Limits
+from edgefm.searching.finalists import proposed
 from edgefm.searching.space.epochs import LONGER
-from edgefm.searching.trials import Trial, complete_ones
+from edgefm.searching.trials import Trial
 from edgefm.searching.words import duration
 
 
@@ -40,34 +42,62 @@ class TimeLeft:
         return f"{trials} for trials, then about {duration(self.finalists)} for the finalists"
 
 
+def seconds_of_finalists(
+    trials: Sequence[Trial], budgets: Sequence[SearchBudget], *, seeds: int, slots: int
+) -> float | None:
+    """Return how long the finalists train of trials as they stand; None where none has gone through all stages.
+
+    Each is trained twice as long as its trial was, with each seed, as many at a time as trials are.
+
+    Args:
+      trials: begun and ended.
+      budgets: each has a finalist; two may have the same.
+      seeds: that each finalist is trained with.
+      slots: trials at a time.
+    """
+    chosen = {trial.index: trial for budget in budgets if (trial := proposed(trials, budget)) is not None}
+    took = [trial.outcome.seconds for trial in chosen.values() if trial.outcome is not None]
+    if not took:
+        return None if seeds else 0.0
+    return math.ceil(seeds * len(took) / slots) * LONGER * statistics.fmean(took)
+
+
+def seconds_to_keep(trials: Sequence[Trial], budgets: Sequence[SearchBudget], *, seeds: int, slots: int) -> float:
+    """Return how long before its time limit a search begins its last trial: that one's time, and the finalists'."""
+    return (seconds_of_finalists(trials, budgets, seeds=seeds, slots=slots) or 0.0) + (_seconds_of_one(trials) or 0.0)
+
+
 def time_left(
-    trials: Sequence[Trial], limits: Limits, *, elapsed: float, slots: int, seeds: int, finalists: int
+    trials: Sequence[Trial],
+    limits: Limits,
+    budgets: Sequence[SearchBudget],
+    *,
+    elapsed: float,
+    slots: int,
+    seeds: int,
 ) -> TimeLeft:
     """Return how long a search will still take.
 
-    A trial takes the mean of those that ended, those that were stopped early among them; a finalist is trained twice as
-    long as a trial that goes through all stages, with each seed, as many at a time as trials are.
+    A trial takes the mean of those that ended, those that were stopped early among them.
 
     Args:
       trials: begun and ended.
       limits: of the search; `trials` no more than there are points.
+      budgets: of the search.
       elapsed: seconds that it has taken.
       slots: trials at a time.
       seeds: that each finalist is trained with.
-      finalists: number of them.
     """
+    one, further = _seconds_of_one(trials), max(0, limits.trials - sum(trial.ended for trial in trials))
+    of_trials = None if one is None else further * one / slots
+    if limits.seconds is not None:
+        # Those that run then end.
+        within = max(0.0, limits.last_begin(trials) - elapsed) + (one or 0.0 if further else 0.0)
+        of_trials = within if of_trials is None else min(of_trials, within)
+    finalists = seconds_of_finalists(trials, budgets, seeds=seeds, slots=slots)
+    return TimeLeft(trials=of_trials, finalists=finalists)
+
+
+def _seconds_of_one(trials: Sequence[Trial]) -> float | None:
     took = [trial.outcome.seconds for trial in trials if trial.outcome is not None]
-    whole = [trial.outcome.seconds for trial in complete_ones(trials) if trial.outcome is not None]
-    of_trials = None
-    if took:
-        one = statistics.fmean(took)
-        further = max(0, limits.trials - sum(trial.ended for trial in trials))
-        of_trials = further * one / slots
-        if limits.seconds is not None:
-            # No trial begins after the limit; those that run then end.
-            of_trials = min(of_trials, max(0.0, limits.seconds - elapsed) + (one if further else 0.0))
-    elif limits.seconds is not None:
-        of_trials = max(0.0, limits.seconds - elapsed)
-    rounds = math.ceil(seeds * finalists / slots)
-    of_finalists = rounds * LONGER * statistics.fmean(whole) if whole else None
-    return TimeLeft(trials=of_trials, finalists=of_finalists if seeds else 0.0)
+    return statistics.fmean(took) if took else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgefm.searching.budget import KEYS, SearchBudget
@@ -145,9 +145,7 @@ def state_of(searched: Searched, trials: Sequence[Trial], *, elapsed: float) -> 
     first = on_front([trial.costs or () for trial in complete])
     front = [trial for trial, whether in zip(complete, first, strict=True) if whether]
     best = tuple(_best(searched, budget, trials) for budget in searched.budgets)
-    # Before trials say which, each budget has a finalist of its own.
-    finalists = len({one.trial for one in best if one.trial is not None}) or len(best)
-    limits = Limits(trials=searched.most, seconds=searched.limits.seconds)
+    limits = replace(searched.limits, trials=searched.most)
     return State(
         searched=searched,
         trials=tuple(trials),
@@ -155,9 +153,7 @@ def state_of(searched: Searched, trials: Sequence[Trial], *, elapsed: float) -> 
         best=best,
         front=tuple(sorted(front, key=lambda trial: trial.figures.get("p50_ratio") or 0.0)),
         others=tuple(trial for trial, whether in zip(complete, first, strict=True) if not whether),
-        left=time_left(
-            trials, limits, elapsed=elapsed, slots=searched.slots, seeds=searched.seeds, finalists=finalists
-        ),
+        left=time_left(trials, limits, searched.budgets, elapsed=elapsed, slots=searched.slots, seeds=searched.seeds),
     )
 
 
