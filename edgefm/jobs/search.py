@@ -151,8 +151,8 @@ def search(
       budget: TOML file, see docs/search.md, or what it says: `{"phone": {"max_p50_ratio": 0.15}}`.
       data: what it is fine-tuned and measured on; a run has its own.
       trials: most of them, those before `resume` too.
-      time_limit: seconds, or a text such as '1h' or '90m', of trials and finalists: the last trial begins early enough for
-        these, but not before half of it is over. Measuring the files, some minutes, comes after it.
+      time_limit: seconds, or a text such as '1h' or '90m', of trials and finalists: the last trial begins early
+        enough for these, but not before half of it is over. Measuring the files, some minutes, comes after it.
       out: folder of the search; by default `search` in the run's folder, else a temporary one.
       resume: go on with the search in `out`.
       seed: of what is tried and of fine-tuning; finalists are trained with the `seeds` numbers after it.
