@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from edgefm.core import signals
-from edgefm.core.errors import MeasureError, ModelError, NoQualityError, RecipeError, TrainingDivergedError
+from edgefm.core.errors import (
+    EdgefmError,
+    MeasureError,
+    ModelError,
+    NoQualityError,
+    RecipeError,
+    TrainingDivergedError,
+)
 from edgefm.core.machine_faults import fault_behind
 from edgefm.core.progress import SILENT, Progress
-from edgefm.searching.journal import Journal
+from edgefm.searching.journal import Journal, SearchError
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome, Trial
 
 # What says that this point is impossible, not that nothing works here: measures have taken the model's own answers.
 _REFUSALS = (MeasureError, ModelError, NoQualityError, RecipeError, TrainingDivergedError)
+# Times that a trial may raise what nobody foresaw, and so many trials in a row for the same reason.
+_MOST_RAISED, _MOST_IN_A_ROW = 2, 5
+_REASON = 300  # characters of an exception's text
 # A process that is killed while it waits for a trial has counted its time up to the last so many seconds.
 _COUNT_SECONDS = 10.0
 _T = TypeVar("_T")
@@ -49,6 +62,16 @@ class Task:
         return f"trial {self.index}" if self.seed is None else f"trial {self.trial} with seed {self.seed}"
 
 
+class Unforeseen(str):
+    """Why a task has no outcome, where its point may not be why: an exception that no pass is known to raise."""
+
+    __slots__ = ()
+
+    def is_like(self, other: Unforeseen) -> bool:
+        """Return whether both are the same but for numbers, such as those in the names of layers."""
+        return re.sub(r"\d+", "", self) == re.sub(r"\d+", "", other)
+
+
 Evaluate = Callable[[Task], Outcome]
 # Is told of the trials, in their order, when some have begun or ended, and of the seconds that the search has taken.
 Watch = Callable[[Sequence[Trial], float], None]
@@ -65,7 +88,28 @@ class Executor(Protocol):
         """Take a task; there is a free slot."""
 
     def next(self) -> tuple[int, Outcome | str]:
-        """Return the index of a task that ended, with its outcome or why it is impossible; waits for one."""
+        """Return the index of a task that ended, with its outcome or why it has none; waits for one."""
+
+
+def outcome_of(evaluate: Evaluate, task: Task) -> Outcome | str:
+    """Return what came of a task, or why it has no outcome: its point is impossible, or see `Unforeseen`.
+
+    Raises:
+      EdgefmError: something is wrong that is so for other points, too, such as a library that is missing.
+      OSError: a fault of the machine made it fail.
+      KeyboardInterrupt: see `attempted`.
+    """
+    try:
+        return attempted(lambda: evaluate(task))
+    except EdgefmError:
+        raise
+    except Exception as error:  # whatever TensorFlow, Keras and layers of the user's own raise
+        _check_machine(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system says so, not a library
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:_REASON]
+        return Unforeseen(f"{said} ({Path(last.filename).name}, line {last.lineno})")
 
 
 def attempted(make: Callable[[], _T]) -> _T | str:
@@ -78,12 +122,17 @@ def attempted(make: Callable[[], _T]) -> _T | str:
     try:
         return make()
     except _REFUSALS as error:
-        if signals.was_asked_to_stop():
-            raise KeyboardInterrupt from error
-        fault = fault_behind(error)
-        if fault is not None:
-            raise fault from error
+        _check_machine(error)
         return error.message
+
+
+def _check_machine(error: Exception) -> None:
+    """Raise what an error comes from, if that is the machine, or a signal that asked for the end."""
+    if signals.was_asked_to_stop():
+        raise KeyboardInterrupt from error
+    fault = fault_behind(error)
+    if fault is not None:
+        raise fault from error
 
 
 class InProcess:
@@ -104,7 +153,7 @@ class InProcess:
         """Do the task that was submitted."""
         task, self._task = self._task, None
         assert task is not None, "a task was submitted"
-        return task.index, attempted(lambda: self._evaluate(task))
+        return task.index, outcome_of(self._evaluate, task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +187,8 @@ def drive(
 ) -> tuple[Trial, ...]:
     """Do the trials of a search that are not done yet, and return all of them.
 
-    Trials that a killed process left are done again, first, with the same parameters.
+    Trials that a killed process left are done again, first, with the same parameters. One that raises what nobody
+    foresaw is done once more, and fails where it does so again, as one that ends its worker twice.
 
     Args:
       journal: locked for this process.
@@ -149,13 +199,15 @@ def drive(
       watch: is told of the trials.
       progress: receives the reasons of trials that fail.
     Raises:
-      EdgefmError, OSError: of a trial, where it does not say that its point is impossible; nothing is lost: the search
-        goes on behind the trials that ended.
+      SearchError: several trials in a row raised the same, which nobody foresaw.
+      EdgefmError, OSError: of a trial, see `outcome_of`; nothing is lost: the search goes on behind the trials that
+        ended.
     """
     again = list(journal.lost())
     trials = {trial.index: trial for trial in journal.trials()}
     before, started = journal.elapsed, clock()
-    running: set[int] = set()
+    running: dict[int, Task] = {}
+    in_a_row: list[Unforeseen] = []
 
     def elapsed() -> float:
         return before + clock() - started
@@ -163,9 +215,9 @@ def drive(
     def begin(index: int, params: dict[str, Any]) -> None:
         journal.begin(index, params)
         trials[index] = Trial(index=index, params=params)
-        running.add(index)
         known = tuple(sampling.known(index, list(trials.values())))
-        executor.submit(Task(index=index, params=params, known=known))
+        running[index] = Task(index=index, params=params, known=known)
+        executor.submit(running[index])
 
     exhausted = False
     while True:
@@ -197,13 +249,34 @@ def drive(
             return ordered
         with _counted(journal, elapsed):
             index, outcome = executor.next()
-        running.discard(index)
+        if isinstance(outcome, Unforeseen):
+            times = journal.raised(index, outcome)
+            if times < _MOST_RAISED:
+                progress.note(f"trial {index}: {outcome}; it is done again")
+                executor.submit(running[index])
+                continue
+            in_a_row = [*(one for one in in_a_row if outcome.is_like(one)), outcome]
+            _check_others(in_a_row, running[index], sampling)
+            outcome = f"it failed {times} times: {outcome}"
+        else:
+            in_a_row = []
+        del running[index]
         if isinstance(outcome, str):
             journal.fail(index, outcome, elapsed=elapsed())
             progress.note(f"trial {index}: {outcome}")
         else:
             journal.finish(index, outcome, elapsed=elapsed())
         trials[index] = journal_trial(journal, index)
+
+
+def _check_others(in_a_row: Sequence[Unforeseen], last: Task, sampling: Sampling) -> None:
+    """Raise a SearchError where so many trials raised the same that it is no fault of their points."""
+    if len(in_a_row) >= _MOST_IN_A_ROW:
+        point = sampling.space.words(sampling.space.point(last.params))
+        raise SearchError(
+            f"{len(in_a_row)} trials in a row failed by the same error, at last {last.label} ({point}): {in_a_row[-1]}",
+            hint=f"Find the cause, then go on by resume: {last.label} is done again, those before it are not.",
+        )
 
 
 def journal_trial(journal: Journal, index: int) -> Trial:

@@ -20,7 +20,7 @@ from edgefm.quantization.source import Source
 from edgefm.quantization.variant_writer import VariantWriter
 from edgefm.recipes import BenchmarkProtocol, PostTraining, Variant
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.driver import Executor, Task
+from edgefm.searching.driver import Executor, Task, Unforeseen
 from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
 from edgefm.searching.space import Epochs, Point, Space
 from edgefm.searching.space.epochs import LONGER
@@ -106,18 +106,24 @@ def trained(
     points = {trial.index: trial for _, trial in proposals}
     wanted = [(index, seed) for seed in seeds for index in points]
     first = 1 + max((trial.index for trial in trials), default=-1)
-    waiting = deque(
+    tasks = [
         Task(index=first + place, params=dict(points[index].params), trial=index, seed=seed)
         for place, (index, seed) in enumerate(wanted)
-    )
+    ]
+    waiting, again = deque(tasks), set[int]()
     for done in range(len(wanted)):
         while waiting and len(wanted) - done - len(waiting) < max(1, executor.slots):
             executor.submit(waiting.popleft())
         progress.step("finalists", done, len(wanted), {"budgets": str(len(proposals)), "seeds": str(len(seeds))})
         place, outcome = executor.next()
+        while isinstance(outcome, Unforeseen) and place not in again:
+            progress.note(f"{tasks[place - first].label}: {outcome}; it is done again")
+            again.add(place)
+            executor.submit(tasks[place - first])
+            place, outcome = executor.next()
         index, seed = wanted[place - first]
         if isinstance(outcome, str):
-            progress.note(f"trial {index} with seed {seed}: {outcome}")
+            progress.note(f"{tasks[place - first].label}: {outcome}")
             reasons[index] = outcome
         else:
             results[index, seed] = outcome.stages[-1].figures

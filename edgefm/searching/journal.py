@@ -87,6 +87,14 @@ class Journal:
         self._attrs(number, reason=reason, elapsed=round(elapsed, 3))
         self._tell_failed(number)
 
+    def raised(self, index: int, reason: str) -> int:
+        """Write why a trial that runs raised an exception; return how often it did, in former processes, too."""
+        number = self._running(index)
+        found = [one for one in self._study.get_trials(deepcopy=False) if one.user_attrs.get("index") == index]
+        reasons = {one.number: one.user_attrs.get("raised", []) for one in found}
+        self._attrs(number, raised=[*reasons[number], reason])
+        return 1 + sum(len(one) for one in reasons.values())
+
     @property
     def elapsed(self) -> float:
         """Seconds that the search has taken, over all of its processes; see `count`."""

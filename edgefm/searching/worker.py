@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from edgefm.core.errors import EdgefmError
 from edgefm.core.with_parent import serve_parent
-from edgefm.searching.driver import Evaluate, attempted
+from edgefm.searching.driver import Evaluate, outcome_of
 from edgefm.searching.workers import FAILED, IMPOSSIBLE, MODEL_FILE, OUTCOME, READY, SETUP_FILE, UNFIT, send
 
 _REASON = 200  # characters of an error's text
@@ -47,14 +47,12 @@ def _model(path: Path) -> Any:
 
 def _answer(evaluate: Evaluate, task: Any) -> tuple[str, Any]:
     try:
-        outcome = attempted(lambda: evaluate(task))
+        outcome = outcome_of(evaluate, task)
         return IMPOSSIBLE if isinstance(outcome, str) else OUTCOME, outcome
     except OSError as error:
         return FAILED, OSError(error.errno, error.strerror, error.filename)
     except EdgefmError as error:
         return FAILED, EdgefmError(error.message, hint=error.hint)
-    except Exception as error:
-        return FAILED, RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _serve(folder: Path, requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts, scratch
-from edgefm.searching.driver import Evaluate, Task, attempted
+from edgefm.searching.driver import Evaluate, Task, outcome_of
 from edgefm.searching.trials import Outcome
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Answer:
 
     Attributes:
       outcome: of the trial; None where it has none.
-      impossible: why its point is impossible.
+      impossible: why it has none, see `edgefm.searching.driver.outcome_of`.
       error: what else went wrong: the search ends.
     """
 
@@ -64,7 +64,7 @@ class Answer:
 def answer(evaluate: Evaluate, task: Task) -> Answer:
     """Return what came of a task; nothing is raised."""
     try:
-        outcome = attempted(lambda: evaluate(task))
+        outcome = outcome_of(evaluate, task)
     except Exception as error:
         return Answer(error=portable(error))
     return Answer(impossible=outcome) if isinstance(outcome, str) else Answer(outcome=outcome)
