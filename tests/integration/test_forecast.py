@@ -72,6 +72,32 @@ def test_sizes_and_macs_are_those_of_the_trained_files(
     }
 
 
+def test_size_that_training_may_change_since_branches_share_a_scale_is_no_longer_called_exact() -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((28, 28, 1), name="image")
+    left = layers.Conv2D(8, 3, strides=4, activation="relu", name="left")(image)
+    right = layers.Conv2D(8, 3, strides=4, activation="relu", name="right")(image)
+    value = layers.Conv2D(16, 3, strides=2, activation="relu")(layers.Concatenate(name="joined")([left, right]))
+    model = keras.Model(image, layers.Dense(10, activation="softmax")(layers.Flatten()(value)), name="branches")
+    for layer in model.layers:
+        if layer.weights:
+            layer.bias.assign(np.linspace(-0.1, 0.1, layer.bias.shape[0]) / (100 if layer.name == "right" else 1))
+    small = model.get_layer("right")
+    small.kernel.assign(small.kernel / 100)  # in the range of the other branch two or three levels of int8
+    learn = edgefm.FineTuning(epochs=4, learning_rate=0.02)
+    tuned = replace(SLIM, name="tuned_int8_w8a8", passes=(edgefm.Prune(sparsity=0.1, fine_tuning=learn),))
+    given: dict[str, Any] = {"data": small_fashion_mnist(train=256, validation=128, test=10), "value_range": (0, 1)}
+    before = edgefm.forecast(model, [tuned, "int8_w8a8"], cost_model=small_cost_model(), progress=False, **given)
+    after = edgefm.quantize(model, [tuned, "int8_w8a8"], progress=False, **given)
+    assert before["int8_w8a8"].size_bytes == after["int8_w8a8"].size_bytes
+    assert before[tuned.name].size_bytes > after[tuned.name].size_bytes  # the branch has grown by its training
+    words = "branches share one scale (CONCATENATION)"
+    assert [any(words in note for note in before[name].notes) for name in (tuned.name, "int8_w8a8")] == [True, False]
+
+
 def test_what_trains_nothing_is_forecast_exactly(
     both: tuple[edgefm.ForecastResult, edgefm.QuantizationResult],
 ) -> None:

@@ -15,11 +15,12 @@ from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress, StepsOnly
 from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
-from edgefm.jobs.forecast.reasons import notes
+from edgefm.jobs.forecast.reasons import notes, of_branches
 from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast
 from edgefm.profiling.cost_model import CostModel
 from edgefm.profiling.cost_model.kept import machine, version_here
 from edgefm.recipes import Quantization, Variant, variant_named
+from edgefm.tflite.inspection import operator_names
 
 _REFERENCE = "float32"
 _NO_DATA = "no data were given: the loss cannot be measured"
@@ -163,8 +164,8 @@ def _row(
         loss_reason=loss[1],
         untrained_loss=None if validation is None else validation["loss"],
         untrained_gzip_bytes=entry["gzip_bytes"],
-        notes=tuple(
-            notes(
+        notes=(
+            *notes(
                 variant,
                 size_bytes=entry["size_bytes"],
                 p50_ns=latency.p50_ns,
@@ -172,7 +173,8 @@ def _row(
                 float32=reference,
                 given_macs=int(reference["macs"]),
                 environment=model.environment,
-            )
+            ),
+            *(of_branches(variant, operator_names(path)) if expected.trains(variant) else ()),
         ),
         created=created,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from edgefm.core.environment import multiplies_bytes
@@ -10,6 +10,24 @@ from edgefm.recipes import Cluster, FromScratch, Prune, Qat, Slim, Variant
 
 # Nothing is bought where a figure falls by less than this share.
 _NOTHING = 0.02
+
+# Operators that join or part branches, at whose ends TFLite has one scale.
+_OF_ONE_SCALE = ("CONCATENATION", "PACK", "SPLIT", "SPLIT_V", "UNPACK")
+
+
+def of_branches(variant: Variant, operators: Collection[str]) -> Iterator[str]:
+    """Yield why the bytes of a file may be others after training, where its branches share one scale.
+
+    Args:
+      variant: how it is made; something of it is trained.
+      operators: names of those in its file before that.
+    """
+    shared = [name for name in _OF_ONE_SCALE if name in operators]
+    if shared and (variant.trained_int8 or variant.calibrated):
+        yield (
+            f"branches share one scale ({', '.join(shared)}); where their ranges are too different they stay float32. "
+            "Ranges follow from the training: where it changes that, the trained file is of another size and speed"
+        )
 
 
 def notes(

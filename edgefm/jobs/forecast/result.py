@@ -53,7 +53,7 @@ class VariantForecast:
     Attributes:
       variant: its name.
       description: what it is, in words.
-      size_bytes: of the file; exact, since training changes no structure.
+      size_bytes: of the file; exact, since training changes no structure, unless `notes` says otherwise.
       download_bytes: of the file compressed with gzip -9.
       macs: multiply-accumulates of one inference.
       latency: on the machine of the cost model.
