@@ -26,6 +26,8 @@ from edgefm.searching.trials import FAILED, FINISHED, OBJECTIVES, RUNNING, Outco
 IDENTITY_FILE, JOURNAL_FILE = "search.json", "journal.log"
 # Where the trials are, if not in the folder.
 STORAGE_FILE = "storage.json"
+# What search.json says beside what is searched: it stays as it was when the search began.
+_OF_WHO_BEGAN = ("lag", "versions")
 _LOCK, _DRIVER = ".lock", ".driver.json"
 _STUDY = "search"
 _JOURNAL_BYTES = 1 << 30
@@ -44,14 +46,15 @@ class Journal:
         distributions: Mapping[str, Any],
         *,
         lag: int,
+        versions: Mapping[str, str] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Take a study of Optuna's and the distributions of its parameters; see `opened`.
 
-        `lag` is the one that the search was begun with, see `Sampling`. `check` is called before each line: it raises
-        an error where this process may not write any more.
+        `lag` is the one that the search was begun with, see `Sampling`; so are `versions`. `check` is called before
+        each line: it raises an error where this process may not write any more.
         """
-        self._study, self._check, self.lag = study, check, lag
+        self._study, self._check, self.lag, self.versions = study, check, lag, dict(versions or {})
         self._distributions = dict(distributions)
         self._broken: OSError | None = None
 
@@ -195,8 +198,8 @@ def opened(
     Args:
       folder: of the search; made where it is not there.
       identity: what decides the trials, as JSON; the folder must be of the same, but for what it does not say since an
-        older edgefm began it, and for 'lag', which stays what it was when the search began: it may go on with more or
-        fewer processes.
+        older edgefm began it, and for 'lag' and 'versions', which stay what they were when the search began: it may go
+        on with more or fewer processes, and other libraries.
       distributions: of the parameters.
       resume: go on with the search in the folder; where that has no trial yet it is begun anew, whatever it was of.
       shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
@@ -226,17 +229,20 @@ def opened(
                     f"{folder} holds this search already", hint="Go on with it by resume, or give another folder."
                 )
             _check_place(folder, shared)
-            identity = {**identity, "lag": known["lag"]}
+            identity = {**identity, **{name: known.get(name) for name in _OF_WHO_BEGAN}}
         if shared is not None:
             with shared.study(folder, identity, resume=resume) as (study, lease):
-                identity = {**identity, "lag": study.user_attrs["lag"]}
+                there = study.user_attrs
+                identity = {**identity, "lag": there["lag"], "versions": there.get("versions") or {}}
                 if new:
                     artefacts.write_json(folder / IDENTITY_FILE, identity)
-                yield Journal(study, distributions, lag=identity["lag"], check=lease.check)
+                yield Journal(
+                    study, distributions, lag=identity["lag"], versions=identity["versions"], check=lease.check
+                )
             return
         if new:
             artefacts.write_json(folder / IDENTITY_FILE, dict(identity))
-        yield Journal(_study(folder), distributions, lag=identity["lag"])
+        yield Journal(_study(folder), distributions, lag=identity["lag"], versions=identity.get("versions"))
 
 
 @contextmanager
@@ -300,7 +306,7 @@ def _check_empty(folder: Path, shared: Shared | None) -> None:
 
 def _check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(identity))
-    different = [name for name in wanted if known.get(name, wanted[name]) != wanted[name] and name != "lag"]
+    different = [name for name in wanted if known.get(name, wanted[name]) != wanted[name] and name not in _OF_WHO_BEGAN]
     if different:
         parts = [f"{name} ({_short(known[name])}, now {_short(wanted[name])})" for name in different]
         raise SearchError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgefm.core.documents import read_json
-from edgefm.core.environment import version
+from edgefm.core.environment import version, versions
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.quantization.checks.given_model import given_model
@@ -41,6 +41,8 @@ from edgefm.searching.trials import Trial
 from edgefm.searching.words import unit_of
 
 RESULT_FOLDER = "result"
+# Libraries of which the files, losses and times of trials depend.
+_COUNTED = ("edgefm", "tensorflow", "keras", "ai-edge-litert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +146,15 @@ def _searched(
         "seed": plan.seed,
         "sampler": plan.sampler,
         "optuna": version("optuna") or "",
+        "versions": {name: number for name, number in versions().items() if name in _COUNTED},
         "lag": hands.lag,
         "epochs": plan.epochs,
         "scratch_epochs": Epochs.of(plan.epochs).scratch,
         "space": space.to_json(),
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:
-        identity["lag"] = journal.lag
+        _note_versions(journal.versions, versions(), progress)
+        identity |= {"lag": journal.lag, "versions": journal.versions}
         predict = functools.cache(lambda: latency(folder))
         elsewhere = functools.cache(lambda: of_targets(folder, targets_of(plan.budgets), progress=progress))
         given = functools.cache(lambda: given_model(source, progress=progress))
@@ -230,6 +234,17 @@ def _check_some(trials: Sequence[Trial]) -> None:
         raise SearchError(
             f"{which}: {trials[-1].reason}",
             hint="None of them is done again. Mend the cause, then search in a new folder; or resume with more trials.",
+        )
+
+
+def _note_versions(begun: Mapping[str, str], here: Mapping[str, str], progress: Progress) -> None:
+    """Say where a search goes on with other libraries than it was begun with."""
+    different = {name: here.get(name, "none") for name, number in begun.items() if here.get(name) != number}
+    others = [f"{name} {begun[name]} (now {number})" for name, number in different.items()]
+    if others:
+        progress.note(
+            f"this search was begun with {', '.join(others)}: what is tried from now on may come out otherwise than "
+            f"before, and so may the points after it"
         )
 
 

@@ -39,6 +39,7 @@ from edgefm.searching.on_targets.prediction import roughly
 from edgefm.searching.space import Epochs, Space
 from edgefm.searching.space import space as space_module
 from tests.fixtures import counted_passes
+from tests.fixtures.notes import Notes
 from tests.fixtures.search_driver import latency
 from tests.fixtures.small_data import small_fashion_mnist
 
@@ -178,6 +179,22 @@ def test_search_that_goes_on_with_another_optuna_is_refused_with_both_versions(
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "99.1" if name == "optuna" else real(name))
     with pytest.raises(SearchError, match=rf'differs in optuna \("{re.escape(installed)}", now "99.1"\)'):
         _search(tmp_path / "s", data, trials=2, seeds=0, resume=True)
+
+
+def test_search_that_goes_on_with_other_libraries_says_which_and_keeps_those_it_was_begun_with(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, same, other = importlib.metadata.version, Notes(), Notes()
+    _search(tmp_path / "s", data, trials=1, seeds=0)
+    begun = json.loads((tmp_path / "s" / "search.json").read_text())["versions"]
+    assert begun == {name: real(name) for name in ("edgefm", "tensorflow", "keras", "ai-edge-litert")}
+    _search(tmp_path / "s", data, trials=1, seeds=0, resume=True, progress=same)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99.1" if name == "keras" else real(name))
+    result = _search(tmp_path / "s", data, trials=2, seeds=0, resume=True, progress=other)
+    assert result.document["trials"]["ended"] == 2 and result.document["identity"]["versions"] == begun
+    said = f"this search was begun with keras {begun['keras']} (now 99.1): what is tried from now on"
+    assert [note.startswith(said) for note in other.notes if "was begun with" in note] == [True]
+    assert not [note for note in same.notes if "was begun with" in note]
 
 
 def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(

@@ -106,11 +106,15 @@ def test_trial_that_kills_its_process_fails_and_impossible_ones_are_said(
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    work = SleepyWork(seen=seen, kills=((2, 9),), impossible=(3,))
+    work = SleepyWork(seen=seen, kills=((2, 9),), impossible=(3,), raising=(4,))
     trials = _search(tmp_path / "search", ray_cluster, work, notice=0.5)
     assert trials[2].reason.startswith("its process ended 2 times: WorkerCrashedError on ")
     assert trials[3].reason == "nothing can be made of this point"
-    assert len((seen / "2").read_text().splitlines()) == 2 and sum(trial.complete for trial in trials) > 3
+    assert trials[4].reason.startswith(
+        "it failed 2 times: MemoryError: Unable to allocate 2.1 GiB (search_work.py, line"
+    )
+    assert [len((seen / name).read_text().splitlines()) for name in "234"] == [2, 1, 2]
+    assert sum(trial.complete for trial in trials) > 3
 
 
 def test_killed_driver_is_resumed_with_the_same_trials(

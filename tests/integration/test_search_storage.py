@@ -276,6 +276,14 @@ def test_another_optuna_does_not_go_on_with_a_search(tmp_path: Path, database: s
 
 
 @pytest.mark.postgresql
+def test_versions_that_a_search_was_begun_with_are_known_to_another_folder(tmp_path: Path, database: str) -> None:
+    _search(tmp_path / "a", database, seed=21, trials=1, versions={"keras": "3.0"})
+    with _opened(tmp_path / "b", database, seed=21, resume=True, versions={"keras": "4.0"}) as journal:
+        assert journal.versions == {"keras": "3.0"} and len(journal.trials()) == 1
+    assert json.loads((tmp_path / "b" / "search.json").read_text())["versions"] == {"keras": "3.0"}
+
+
+@pytest.mark.postgresql
 def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database: str) -> None:
     _search(tmp_path / "a", database, seed=12, trials=1)
     with pytest.raises(SearchError, match="are not in it but in postgresql://"):

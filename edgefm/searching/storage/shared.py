@@ -114,7 +114,8 @@ class SharedStudy:
                         study.set_user_attr("lag", identity["lag"])
                     if not begun:
                         study.set_user_attr("cpu", _cpu())
-                        study.set_user_attr("optuna", identity.get("optuna"))
+                        for told in ("optuna", "versions"):
+                            study.set_user_attr(told, identity.get(told))
                     there = study.user_attrs
                 self._check_optuna(there.get("optuna"), identity.get("optuna"))
                 self._check_processor(there.get("cpu", _cpu()), folder)
@@ -233,7 +234,7 @@ def _cpu() -> str:
 
 def _named(identity: Mapping[str, Any], *, without: Sequence[str] = ()) -> str:
     # Those of who began it are kept in the study.
-    known = {key: value for key, value in identity.items() if key not in ("lag", "optuna", *without)}
+    known = {key: value for key, value in identity.items() if key not in ("lag", "optuna", "versions", *without)}
     return f"edgefm-{artefacts.sha256_json(known)[:32]}"
 
 
