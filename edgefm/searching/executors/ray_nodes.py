@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from subprocess import list2cmdline
 from typing import Any, TextIO, cast
 from urllib.parse import urlsplit
 
 from edgefm.core.environment import version
 from edgefm.core.errors import missing_extra
+from edgefm.core.text import without_passwords
 from edgefm.quantization.export import LIBRARIES as CONVERTING
 from edgefm.searching.journal import SearchError
 
@@ -75,7 +77,8 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
         _check_listens(address)
-        ray.init(address=address, **options)
+        with _without_passwords(ray):
+            ray.init(address=address, **options)
     except Exception as error:  # Ray raises its own errors, those of psutil, and Exception itself
         if not isinstance(error, RuntimeError) or "mismatch" not in str(error).lower():
             raise _unreachable(address, error) from None
@@ -91,6 +94,18 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):  # what it has not printed yet it prints now
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_passwords(ray: Any) -> Iterator[None]:
+    """Keep passwords out of the command line that Ray writes into the cluster's table of jobs, which all may read."""
+    utils = ray._private.utils
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: list2cmdline(map(without_passwords, sys.orig_argv))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 @contextlib.contextmanager
