@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from edgefm.core.text import without_passwords
+
 _SHOWN = 200
 # Files of details that stay; older ones go.
 _KEPT = 20
@@ -33,7 +35,7 @@ def told(error: BaseException) -> tuple[str, str]:
 
 
 def _sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = without_passwords(" ".join(str(error).split()))
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:_SHOWN]) + "…" * (len(text) > _SHOWN)
     return f"this is a fault of edgefm itself: {type(error).__name__}{': ' if text else ''}{text}"
 
@@ -62,9 +64,9 @@ def _details(error: BaseException) -> str:
             f"time: {datetime.now(UTC).isoformat(timespec='seconds')}",
             f"python: {platform.python_version()} on {platform.platform()}",
             f"libraries: {libraries}",
-            f"command: {sys.argv!r}",
+            f"command: {list(map(without_passwords, sys.argv))!r}",
             "",
-            *traceback.format_exception(error),
+            *map(without_passwords, traceback.format_exception(error)),
         ]
     )
 

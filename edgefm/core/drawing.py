@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 # Class names are drawn letter by letter: '$' in one begins no formula.
 _LITERAL = {"text.parse_math": False}
+# Matplotlib's settings are the process's: one thread draws at a time.
+_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def settings(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
     """
     import matplotlib
 
-    with matplotlib.rc_context():
+    with _LOCK, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_LITERAL, **(changed or {})})
         yield

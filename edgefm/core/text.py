@@ -19,6 +19,9 @@ _WITH_AT = re.compile(r"([\w.+/@-]*@[\w.+/@-]*)")
 # At the start of a line these make a list, a heading, a rule or a table of it.
 _STARTS_A_BLOCK = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+=:](?:[-+=:\s]|$)))")
 _FEW = 5
+# All up to the last @, for a password that was not written as URLs want it may hold anything.
+_LOGIN = re.compile(r"(?<=://).*@")
+_QUERY = re.compile(r"""(://[^\s?'"]*\?)[^\s'"]+""")
 
 
 def visible(text: object) -> str:
@@ -124,6 +127,15 @@ def one_a_line(texts: Iterable[str]) -> str:
     """
     lines = "".join(" ".join(text.splitlines()) + "\n" for text in texts)
     return lines.encode(errors="backslashreplace").decode()  # a file's name may hold bytes that are no UTF-8
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose URLs say neither user nor password, nor their parameters; a line that has some may lose more.
+
+    >>> print(without_passwords("--storage=postgresql://me:p/w@x@db/searches?password=x s3://bucket/folder"))
+    --storage=postgresql://***@db/searches?*** s3://bucket/folder
+    """
+    return _QUERY.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
 def few(names: Sequence[str]) -> str:

@@ -198,7 +198,11 @@ def _searched(
         with Live(folder, searched, progress=progress) as live:
             chosen: tuple[Sequence[Finalist], Mapping[str, str]] | None = None
             with hands.executor(doing, setup, progress=progress) as executor:
-                trials = drive(journal, sampling, executor, limits, watch=live.trials, progress=progress)
+
+                def watch(trials: Sequence[Trial], elapsed: float) -> None:
+                    live.trials(trials, elapsed, slots=min(executor.slots, journal.lag))
+
+                trials = drive(journal, sampling, executor, limits, watch=watch, progress=progress)
                 _check_some(trials)
                 if not is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress):
                     live.finalists()

@@ -19,7 +19,6 @@ import pytest
 
 from edgefm.searching.driver import Limits, drive
 from edgefm.searching.executors.ray_tasks import RayTasks, ray_tasks
-from edgefm.searching.executors.store import StoreError
 from edgefm.searching.journal import SearchError, opened
 from tests.fixtures.ray_cluster import LocalCluster, cluster
 from tests.fixtures.search_driver import SPACE, identity, in_folder, sampling, searched
@@ -129,6 +128,18 @@ def test_killed_driver_is_resumed_with_the_same_trials(
     assert _results(trials) == undisturbed
 
 
+def test_password_of_a_driver_is_not_in_the_clusters_table_of_jobs(ray_cluster: LocalCluster) -> None:
+    """Ray writes there how the driver was called, for all who reach the cluster."""
+    program = (
+        "from edgefm.searching.executors.ray_nodes import connected\n"
+        f"with connected({ray_cluster.address!r}, workers=None) as ray:\n"
+        "    print([job['Entrypoint'] for job in ray._private.state.state.job_table()])"
+    )
+    command = [sys.executable, "-c", program, "--storage", "postgresql://me:swordfish@db.lab/searches"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--storage postgresql://***@db.lab/searches" in told and "swordfish" not in told
+
+
 def test_node_with_other_versions_is_named_and_refused(tmp_path: Path, ray_cluster: LocalCluster) -> None:
     """Its Python finds other metadata of numpy first."""
     metadata = tmp_path / "packages" / "numpy-1.0.dist-info" / "METADATA"
@@ -150,7 +161,7 @@ def test_store_that_a_node_cannot_reach_ends_the_search(tmp_path: Path, ray_clus
     with (
         ray_tasks(address=ray_cluster.address, store="memory://here") as executor,
         opened(tmp_path / "search", identity(), SPACE.distributions(), resume=False) as journal,
-        pytest.raises(StoreError, match="memory://here holds no"),
+        pytest.raises(SearchError, match=r"lost trial 0 5 times: StoreError on \S+: memory://here holds no"),
     ):
         executor.take(SleepyWork())
         drive(journal, sampling(), executor, Limits(trials=1))

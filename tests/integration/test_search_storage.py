@@ -284,6 +284,60 @@ def test_versions_that_a_search_was_begun_with_are_known_to_another_folder(tmp_p
 
 
 @pytest.mark.postgresql
+def test_tables_of_another_optuna_are_said(tmp_path: Path, database: str) -> None:
+    engine, address = _new_database(database, "older")
+    from optuna.storages import RDBStorage
+
+    RDBStorage(address.replace("postgresql", "postgresql+psycopg", 1)).engine.dispose()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = 'v3.0.0.d'")
+    with pytest.raises(SearchError, match="/older holds tables of another version of Optuna") as refused:
+        _search(tmp_path / "a", address, seed=21, trials=1)
+    assert "optuna storage upgrade" in str(refused.value.hint)
+    with pytest.raises(SearchError, match="another version of Optuna"):
+        SharedStudy.at(address).may_have_trials(tmp_path)
+
+
+@pytest.mark.postgresql
+def test_storage_that_goes_while_a_driver_waits_for_another_is_said(tmp_path: Path, database: str) -> None:
+    """The first driver gave no sign of an end; the server lets nobody in any more."""
+    engine, address = _new_database(database, "closed")
+    _search(tmp_path / "a", address, seed=22, trials=1)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("delete from study_user_attributes where key in ('ended', 'driver')")
+
+    def close() -> None:
+        time.sleep(0.7)
+        with _engine(database).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("alter database closed allow_connections false")
+            connection.exec_driver_sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'closed'"
+            )
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(SearchError, match=r"/closed cannot be reached: .*not currently accepting connections"):
+        _search(tmp_path / "b", address, seed=22, trials=2, resume=True)
+    closing.join()
+
+
+def _engine(address: str) -> Any:
+    import sqlalchemy
+
+    return sqlalchemy.create_engine(
+        address.replace("postgresql", "postgresql+psycopg", 1), poolclass=sqlalchemy.pool.NullPool
+    )
+
+
+def _new_database(database: str, name: str) -> tuple[Any, str]:
+    """Make a database, and return an engine for it, and its address."""
+    with _engine(database).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"create database {name}")
+    address = database.replace("/postgres", f"/{name}")
+    return _engine(address), address
+
+
+@pytest.mark.postgresql
 def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database: str) -> None:
     _search(tmp_path / "a", database, seed=12, trials=1)
     with pytest.raises(SearchError, match="are not in it but in postgresql://"):

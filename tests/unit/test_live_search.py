@@ -8,6 +8,8 @@ import html
 import html.parser
 import os
 import re
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +22,7 @@ from edgefm.searching.driver import InProcess, Limits, Task, drive
 from edgefm.searching.finalists import proposed
 from edgefm.searching.journal import opened
 from edgefm.searching.live.left import TimeLeft, seconds_to_keep, time_left
-from edgefm.searching.live.state import Searched, state_of
+from edgefm.searching.live.state import Searched, State, state_of
 from edgefm.searching.live.watch import Live, lines
 from edgefm.searching.trials import Outcome, Trial
 from tests.fixtures.notes import Notes
@@ -114,12 +116,87 @@ def test_page_is_written_while_nothing_changes_so_that_a_reader_sees_that_the_se
     monkeypatch.setattr(watch, "_MOST_SECONDS", 0.1)
     with Live(tmp_path, SEARCHED) as live:
         live.trials((), 0.0)
+        live._write()
         first = live.path.stat().st_mtime_ns
         for _ in range(500):
-            if live.path.stat().st_mtime_ns != first:
+            if live.path.stat().st_mtime_ns > first + 50_000_000:  # the trials' own page may come after the first
                 break
             live._ended.wait(0.02)
-    assert live.path.stat().st_mtime_ns != first
+        else:
+            pytest.fail("the page was not written again")
+
+
+def test_page_is_drawn_beside_the_search_and_ends_with_its_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a picture takes, the trials wait for none, and the list that they are in may grow meanwhile."""
+    from edgefm.searching.live import page, watch
+
+    draw, threads, seen = page.svgs_of, set(), []
+
+    def slowly(state: State) -> tuple[str, str] | None:
+        threads.add(threading.current_thread())
+        before = len(state.trials), len(state.front)
+        time.sleep(0.5)
+        seen.append(before == (len(state.trials), len(state.front)))
+        return draw(state)
+
+    monkeypatch.setattr(watch, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_PAUSE", 0)
+    monkeypatch.setattr(page, "svgs_of", slowly)
+    trials: list[Trial] = []
+    with Live(tmp_path, SEARCHED) as live:
+        started = time.monotonic()
+        for trial in _trials([1.0] * 9, complete=range(9)):
+            trials.append(trial)
+            live.trials(trials, 1.0)
+            time.sleep(0.02)
+        took = time.monotonic() - started
+        assert took < 3, "nine pictures take 4.5 s at least"
+        assert threading.main_thread() not in threads
+        for _ in range(100):
+            if seen:
+                break
+            time.sleep(0.05)
+    assert all(seen) and len(seen) >= 2
+    assert "9 of at most 9 trials ended" in live.path.read_text()
+
+
+def test_fault_in_the_picture_is_noted_and_stops_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgefm.searching.live import page
+
+    def fail(state: State) -> None:
+        raise ZeroDivisionError("no axis")
+
+    monkeypatch.setattr(page, "svgs_of", fail)
+    notes = Notes()
+    with Live(tmp_path, SEARCHED, progress=notes) as live:
+        live.trials(_trials([1.0], complete=[0]), 1.0)
+    [note] = [note for note in notes.notes if "cannot be written" in note]
+    assert note.endswith("and the search goes on: ZeroDivisionError: no axis")
+
+
+def test_page_that_takes_long_is_drawn_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shares a core with the search: of two seconds in which trials end all the time it has two, not twenty."""
+    from edgefm.searching.live import page, watch
+
+    drawn: list[float] = []
+
+    def slowly(state: State) -> None:
+        drawn.append(time.monotonic())
+        time.sleep(0.05)
+
+    monkeypatch.setattr(watch, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(page, "svgs_of", slowly)
+    trials: list[Trial] = []
+    with Live(tmp_path, SEARCHED) as live:
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            trials.append(replace(_trials([1.0], complete=[0])[0], index=len(trials)))
+            live.trials(trials, 1.0)
+            time.sleep(0.02)
+        within = len(drawn)
+    assert 1 <= within <= 2
 
 
 @pytest.mark.parametrize("how", ["full", "folder"])
@@ -197,6 +274,14 @@ def test_search_ends_its_trials_in_time_for_its_finalists(tmp_path: Path) -> Non
     finalists = {proposed(trials, budget).index for budget in BUDGETS}  # type: ignore[union-attr]  # there is one
     whole = now[0] + len(finalists) * 2 * 10
     assert 190 <= whole <= 200, whole
+
+
+def test_time_left_follows_the_nodes_that_there_are_now(tmp_path: Path) -> None:
+    """Six further trials of 60 s: one at a time, three at a time, and with no node, as if there were one."""
+    live = Live(tmp_path, SEARCHED)
+    for slots, left in ((1, 360.0), (3, 120.0), (0, 360.0)):
+        live.trials(_trials([60, 60, 60], complete=[0]), 180.0, slots=slots)
+        assert live._state.left.trials == left
 
 
 def test_bar_of_a_search_with_a_time_limit_is_that_of_the_time(tmp_path: Path) -> None:

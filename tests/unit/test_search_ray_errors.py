@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,16 +15,18 @@ from edgefm.core.progress import SILENT
 from edgefm.searching.driver import Task
 from edgefm.searching.executors.ray_nodes import connected
 from edgefm.searching.executors.ray_tasks import ATTEMPTS, LOSSES, RayTasks
-from edgefm.searching.executors.store import Store
+from edgefm.searching.executors.store import Store, StoreError
 from edgefm.searching.executors.work import Answer
 from edgefm.searching.journal import SearchError
 from tests.fixtures.failing_ray import FailingRay
+from tests.fixtures.notes import Notes
 
 pytest.importorskip("ray")
 import ray
 import ray.util.scheduling_strategies
 
 E = ray.exceptions
+NODES = ("ab" * 28, "cd" * 28)
 TASK = Task(index=3, params={"keep:a": 0.5, "keep:b": 0.5, "scheme": "int8_w8a8", "sparsity": 0.0}, known=())
 # What says that something between the driver and the node is broken, not that the trial ended its process.
 CLUSTER_FAULTS = [
@@ -129,6 +134,76 @@ def test_error_in_what_a_node_runs_is_shown_with_its_cause(tmp_path: Path) -> No
     tasks.submit(TASK)
     with pytest.raises(SearchError, match=r"10\.0\.0\.1 cannot do trials: ImportError: no edgefm here"):
         tasks.next()
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/search/slim")
+
+
+def test_trials_of_a_node_whose_disk_is_full_are_done_elsewhere(tmp_path: Path) -> None:
+    """Later ones, too: the node gets none any more."""
+    failing = _ray()
+    failing.living, failing.answers = NODES, {NODES[0]: Answer(error=FULL)}
+    notes = Notes()
+    tasks = RayTasks(failing, Store(str(tmp_path)), workers=None, progress=notes, notice=5.0)
+    for _ in range(4):
+        tasks.submit(TASK)
+        assert tasks.next() == (3, "trial 3 was done")
+    [note] = notes.notes
+    assert note.startswith(f"trial 3: 10.0.0.1: {FULL}; it is done again") and "No space left" in note
+    assert tasks.slots == 1
+
+
+def test_nodes_that_all_have_faults_end_the_search_by_name(tmp_path: Path) -> None:
+    failing = _ray()
+    failing.living, failing.answers = NODES, {name: Answer(error=FULL) for name in NODES}
+    tasks = _tasks(tmp_path, failing, notice=0.5)
+    tasks.submit(TASK)
+    with pytest.raises(SearchError, match=r"no node .* is left without a fault: 10\.0\.0\.1: ") as ended:
+        tasks.next()
+    assert "10.0.0.2: [Errno 28] No space left on device" in str(ended.value)
+
+
+@pytest.mark.parametrize("error", [StoreError("s3://bucket cannot be used: 503"), OSError(errno.ESTALE, "Stale file")])
+def test_store_that_fails_on_a_node_costs_no_search(tmp_path: Path, error: Exception) -> None:
+    failing = _ray()
+    failing.living, failing.answers = NODES, {NODES[0]: Answer(error=error)}
+    tasks = _tasks(tmp_path, failing, notice=5.0)
+    tasks.submit(TASK)
+    assert tasks.next() == (3, "trial 3 was done")
+    failing.answers = {name: Answer(error=error) for name in NODES}
+    tasks.submit(TASK)
+    started = time.monotonic()
+    lost = rf"lost trial 3 {LOSSES} times: {_named(error)} on 10\.0\.0\.\d: .*(503|Stale)"
+    with pytest.raises(SearchError, match=lost):
+        tasks.next()
+    assert time.monotonic() - started < 3
+
+
+def test_error_of_a_trial_that_no_machine_is_behind_is_raised(tmp_path: Path) -> None:
+    failing = _ray()
+    failing.answers = {failing.living[0]: Answer(error=RuntimeError("a fault in the trial"))}
+    tasks = _tasks(tmp_path, failing)
+    tasks.submit(TASK)
+    with pytest.raises(RuntimeError, match="a fault in the trial"):
+        tasks.next()
+
+
+def test_new_node_that_says_nothing_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgefm.searching.executors.joined._PROBE_SECONDS", 4.0)
+    failing = _ray()
+    failing.living = NODES[:1]
+    notes = Notes()
+    tasks = RayTasks(failing, Store(str(tmp_path)), workers=None, progress=notes, notice=5.0)
+    failing.living, failing.silent = NODES, NODES[1:]
+    started = time.monotonic()
+    while time.monotonic() - started < 6:
+        tasks._looked = float("-inf")
+        tasks.submit(TASK)
+        before = time.monotonic()
+        assert tasks.next() == (3, "trial 3 was done")
+        assert time.monotonic() - before < 2
+        time.sleep(0.5)
+    assert notes.notes == ["a new node is not used: 10.0.0.2 gave no answer within 4 s"] and tasks.slots == 1
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,35 @@ def test_damaged_pass_is_done_and_shared_again(tmp_path: Path) -> None:
         assert (fourth / "model.keras").read_bytes() == b"weights"
 
 
+def test_damaged_pass_that_four_want_at_the_same_time_is_done_once(tmp_path: Path) -> None:
+    """Each finds the listing and the damage, within the time in which a write is seen by all."""
+    store = str(tmp_path / "store")
+    with Passes(Store(store), settle=0.0).shelf(tmp_path / "before" / PASS):
+        _write(tmp_path / "before" / PASS)
+    sha256 = artefacts.sha256_bytes(b"weights")
+    (tmp_path / "store" / "sha256" / sha256[:2] / sha256).write_bytes(b"weighty")
+    done: list[str] = []
+
+    def worker(name: str, later: float) -> None:
+        time.sleep(later)
+        folder = tmp_path / name / PASS
+        with Passes(Store(store), settle=0.2).shelf(folder):
+            if not folder.exists():
+                done.append(name)
+                time.sleep(1.0)
+                _write(folder)
+
+    workers = [
+        threading.Thread(target=worker, args=(name, 0.05 * place), daemon=True) for place, name in enumerate("abcd")
+    ]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join(15)
+    assert not any(one.is_alive() for one in workers) and len(done) == 1
+    assert all((tmp_path / name / PASS / "model.keras").read_bytes() == b"weights" for name in "abcd")
+
+
 def test_pass_that_four_want_at_the_same_time_is_done_once(tmp_path: Path) -> None:
     done: list[str] = []
 

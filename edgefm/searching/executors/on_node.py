@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 
 from edgefm.core import scratch
@@ -12,7 +13,7 @@ from edgefm.searching.executors.passes import Passes
 from edgefm.searching.executors.store import Store
 from edgefm.searching.executors.work import Answer, Workplace, answer, portable
 
-# The work of a node's process, by its sha256, and where it keeps passes.
+# The work of a node's process, by its sha256, and where it keeps the passes of a trial.
 _work: dict[str, tuple[Evaluate, scratch.Kept]] = {}
 
 
@@ -29,4 +30,9 @@ def do(work: str, store: str, task: Task) -> Answer:
             return Answer(error=portable(error))
         _work.clear()
         _work[work] = evaluate, kept
-    return answer(_work[work][0], task)
+    evaluate, kept = _work[work]
+    try:
+        return answer(evaluate, task)
+    finally:
+        for folder in kept.path.iterdir():  # the store has what is in there, and each process of a node a folder
+            shutil.rmtree(folder, ignore_errors=True)

@@ -64,9 +64,12 @@ class Passes:
         mine = uuid.uuid4().hex
         while True:
             listed = self._wait(listing, doing)
-            if listed is not None and (folder.exists() or self._bring(folder, listed)):
-                yield
-                return
+            if listed is not None:
+                if folder.exists() or self._bring(folder, listed):
+                    yield
+                    return
+                self._files.remove(listing)  # it is done again, by one of those that find it so
+                continue
             self._files.write(doing, mine.encode())
             self._sleep(self._settle)
             if self._files.read(doing) in (mine.encode(), None):

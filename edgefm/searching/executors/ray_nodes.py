@@ -1,29 +1,25 @@
-"""The nodes of a Ray cluster: who is there, and whether each runs what the driver runs."""
+"""The nodes of a Ray cluster: how it is joined, and who is there."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
-import platform
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from subprocess import list2cmdline
 from typing import Any, TextIO, cast
 from urllib.parse import urlsplit
 
-from edgefm.core.environment import version
-from edgefm.core.errors import missing_extra
-from edgefm.quantization.export import LIBRARIES as CONVERTING
+from edgefm.core.errors import EdgefmError, missing_extra
+from edgefm.core.text import without_passwords
 from edgefm.searching.journal import SearchError
 
 LOCAL, AUTO = "local", "auto"
-# What decides what a trial gives, or whether its messages are understood.
-LIBRARIES = ("ray", *CONVERTING)
-_PROBE_SECONDS = 120.0
 _CONNECT_SECONDS = 10.0
 _TALKER = "ray_listen_error_messages"
 _OBJECT_STORE_BYTES = 100 << 20
@@ -75,7 +71,8 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
         _check_listens(address)
-        ray.init(address=address, **options)
+        with _without_passwords(ray):
+            ray.init(address=address, **options)
     except Exception as error:  # Ray raises its own errors, those of psutil, and Exception itself
         if not isinstance(error, RuntimeError) or "mismatch" not in str(error).lower():
             raise _unreachable(address, error) from None
@@ -91,6 +88,18 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):  # what it has not printed yet it prints now
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_passwords(ray: Any) -> Iterator[None]:
+    """Keep passwords out of the command line that Ray writes into the cluster's table of jobs, which all may read."""
+    utils = ray._private.utils
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: list2cmdline(map(without_passwords, sys.orig_argv))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 @contextlib.contextmanager
@@ -191,43 +200,6 @@ def own_node_gone() -> SearchError:
     )
 
 
-def about() -> dict[str, str]:
-    """Return the versions that must be the same on all nodes."""
-    return {"Python": platform.python_version(), **{name: version(name) or "none" for name in LIBRARIES}}
-
-
-def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
-    """Return what is wrong with nodes, by their id: other versions than here, no answer, or '' for one that is gone.
-
-    Args:
-      ray: the library, connected.
-      asked: each of them runs one short task.
-    """
-    probe = ray.remote(num_cpus=0, max_retries=0)(about)
-    running = {node: pinned(ray, probe, node).remote() for node in asked}
-    with contextlib.suppress(ray.exceptions.RayError):  # each is asked below
-        ray.wait(list(running.values()), num_returns=len(running), timeout=_PROBE_SECONDS)
-    wrong = {}
-    for node, reference in running.items():
-        try:
-            found = ray.get(reference, timeout=1)
-        except ray.exceptions.GetTimeoutError:
-            wrong[node] = f"{asked[node].address} gave no answer within {_PROBE_SECONDS:g} s"
-        except ray.exceptions.RayTaskError as error:
-            wrong[node] = f"{asked[node].address} cannot run edgefm: {one_line(error)}"
-        except ray.exceptions.RayError:  # Ray has not noticed it yet
-            wrong[node] = ""
-        else:
-            others = [
-                f"{name} {found.get(name, 'none')}, here {here}"
-                for name, here in about().items()
-                if found.get(name) != here
-            ]
-            if others:
-                wrong[node] = f"{asked[node].address} has {'; '.join(others)}"
-    return wrong
-
-
 def pinned(ray: Any, task: Any, node: str) -> Any:
     """Return a task that runs on one node, and fails where that is gone."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=node, soft=False)
@@ -253,7 +225,9 @@ def _unreachable(address: str, error: Exception) -> SearchError:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an exception of Ray says, in a line."""
+    """Return what an exception says, in a line, with the last one of a traceback that Ray wrote into it."""
+    if isinstance(error, EdgefmError):
+        return error.message
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     # Of an exception on another node the last line says what it was.
     return (lines[-1] if lines and "Traceback" in str(error) else " ".join(lines[:4])) or type(error).__name__

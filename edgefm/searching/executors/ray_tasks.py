@@ -4,8 +4,8 @@ Each task is pinned to a node and done once (`max_retries=0`): edgefm itself giv
 the same index and with the same parameters, so that none counts twice whatever Ray would do. What a task needs lies in
 a store by its content. A node that dies is nobody's fault: its trials are done again for as long as there is another.
 A worker process that dies on a node that lives has perhaps been killed by its trial: after `ATTEMPTS` the trial fails.
-What else goes wrong on a node that lives is the cluster's fault: after `LOSSES` the search ends, and the trial counts
-as not done.
+What else goes wrong on a node that lives is the cluster's fault, or the store's: after `LOSSES` the search ends, and
+the trial counts as not done. A node with a fault of its own, such as a full disk, gets no more trials.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgefm.core.machine_faults import fault_behind
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Task
 from edgefm.searching.evaluation import Shelf
+from edgefm.searching.executors.joined import Joined
 from edgefm.searching.executors.on_node import do
 from edgefm.searching.executors.passes import Passes
 from edgefm.searching.executors.ray_nodes import (
-    LivingNodes,
     Node,
     Patience,
     connected,
-    differing,
     failures,
     one_line,
     own_node_gone,
     pinned,
 )
-from edgefm.searching.executors.store import Store
+from edgefm.searching.executors.store import Store, StoreError
 from edgefm.searching.executors.work import Answer, Work
 from edgefm.searching.journal import SearchError
 from edgefm.searching.trials import Outcome
@@ -73,14 +73,11 @@ class RayTasks:
         self._ray, self._store, self._work = ray, store, ""
         self._most, self._progress, self._notice = workers, progress, notice
         self._function = ray.remote(num_cpus=1, max_retries=0, retry_exceptions=False)(do)
-        self._nodes: dict[str, Node] = {}
-        self._refused: set[str] = set()
         self._running: dict[Any, _Running] = {}
         self._again: deque[tuple[Task, tuple[_Crash, ...]]] = deque()
         self._ended: deque[tuple[int, Outcome | str]] = deque()
         self._looked = float("-inf")
-        self._living, self._patience = LivingNodes(ray, notice), Patience(notice)
-        self._join(first=True)
+        self._joined, self._patience = Joined(ray, notice=notice, progress=progress), Patience(notice)
 
     def take(self, work: Work) -> None:
         """Take the work that tasks are of: into the store.
@@ -102,8 +99,8 @@ class RayTasks:
 
     @property
     def slots(self) -> int:
-        """How many trials run at a time: the cores of the nodes that live now, `workers` at most."""
-        cores = sum(node.cores for node in self._nodes.values())
+        """How many trials run at a time: the cores of the nodes that do trials now, `workers` at most."""
+        cores = sum(node.cores for node in self._joined.usable)
         return cores if self._most is None else min(self._most, cores)
 
     @property
@@ -126,13 +123,14 @@ class RayTasks:
         while not self._ended:
             self._look()
             self._hand_out()
-            if self._nodes or self._running:
+            if self._joined.usable or self._running:
                 alone_since = None
             else:
                 alone_since = alone_since or time.monotonic()
                 if time.monotonic() - alone_since > self._notice:
+                    faults = "; ".join(self._joined.faults)
                     raise SearchError(
-                        "no node of the Ray cluster is left",
+                        f"no node of the Ray cluster is left{f' without a fault: {faults}' if faults else ''}",
                         hint="Start nodes, and go on by resume: what runs now is done again, nothing is lost.",
                     )
                 time.sleep(min(_LOOK_SECONDS, self._notice / 10))
@@ -176,9 +174,16 @@ class RayTasks:
         except failures(self._ray) as error:
             self._lost(running, error)
         else:
-            self._ended.append((running.task.index, reply.value()))
+            if reply.error is not None and fault_behind(reply.error) is not None:
+                said = self._joined.set_aside(running.node, one_line(reply.error))
+                self._progress.note(f"{running.task.label}: {said}; it is done again, not on that node")
+                self._again.appendleft((running.task, running.crashes))
+            elif isinstance(reply.error, (StoreError, OSError)):
+                self._lost(running, reply.error, answered=True)
+            else:
+                self._ended.append((running.task.index, reply.value()))
 
-    def _lost(self, running: _Running, error: Exception) -> None:
+    def _lost(self, running: _Running, error: Exception, *, answered: bool = False) -> None:
         """Give a task again that was lost, or let its trial fail where its process ended on nodes that live.
 
         Raises:
@@ -188,16 +193,17 @@ class RayTasks:
         process = isinstance(error, (named.WorkerCrashedError, named.OutOfMemoryError))
         crashes = (*running.crashes, _Crash(running.node.id, process))
         task, reason = running.task, f"{type(error).__name__} on {running.node.address}"
-        if len(crashes) >= ATTEMPTS:
+        if len(crashes) >= ATTEMPTS and not answered:
             crashes = self._on_living(crashes)
         ends = sum(crash.process for crash in crashes)
         if ends >= ATTEMPTS:
             self._ended.append((task.index, f"its process ended {ends} times: {reason}"))
             return
         if len(crashes) >= LOSSES:
+            where = "that node and the store" if answered else "Ray's logs on that node"
             raise SearchError(
                 f"the Ray cluster lost {task.label} {len(crashes)} times: {reason}: {one_line(error)}",
-                hint="Look at Ray's logs on that node, and go on by resume: nothing that had ended is lost.",
+                hint=f"Look at {where}, and go on by resume: nothing that had ended is lost.",
             )
         self._progress.note(f"{task.label}: {reason}; it is done again")
         self._again.appendleft((task, crashes))
@@ -206,7 +212,7 @@ class RayTasks:
         """Return the crashes on nodes that live: those of a node that died were not the trial's doing."""
         until = time.monotonic() + self._notice
         while True:
-            living = self._living.now()
+            living = self._joined.living()
             left = tuple(crash for crash in crashes if crash.node in living)
             if len(left) < ATTEMPTS or time.monotonic() > until:
                 return left
@@ -215,21 +221,22 @@ class RayTasks:
     def _hand_out(self) -> None:
         while self._again and len(self._running) < self.slots:
             task, crashes = self._again[0]
-            free = self._free(avoid=crashes[-1].node if crashes else None)
+            free = self._free(crashes)
             if free is None:
                 return
             self._again.popleft()
             reference = pinned(self._ray, self._function, free.id).remote(self._work, self._store.address, task)
             self._running[reference] = _Running(task, free, crashes)
 
-    def _free(self, *, avoid: str | None) -> Node | None:
-        """Return the node with most free cores; the one to avoid only where there is no other."""
+    def _free(self, crashes: tuple[_Crash, ...]) -> Node | None:
+        """Return the node with most free cores; one that lost the task only where there is no other."""
         taken = [running.node.id for running in self._running.values()]
-        free = [node for node in self._nodes.values() if taken.count(node.id) < node.cores]
-        others = [node for node in free if node.id != avoid]
-        if avoid is not None and not others and len(self._nodes) > 1:
-            return None
-        return max(others or free, key=lambda node: node.cores - taken.count(node.id), default=None)
+        lost = [crash.node for crash in crashes]
+        for avoided in (lost, lost[-1:], []):
+            if among := [node for node in self._joined.usable if node.id not in avoided]:
+                free = [node for node in among if taken.count(node.id) < node.cores]
+                return max(free, key=lambda node: node.cores - taken.count(node.id), default=None)
+        return None
 
     def _look(self) -> None:
         """See who is there, a second after the last look at the soonest; tasks of a node that died are given again."""
@@ -237,9 +244,9 @@ class RayTasks:
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        self._join()
+        self._joined.look()
         for reference, running in list(self._running.items()):
-            if running.node.id in self._nodes:
+            if running.node in self._joined:
                 continue
             if running.gone_since is None:
                 self._running[reference] = replace(running, gone_since=now)
@@ -249,28 +256,6 @@ class RayTasks:
                 self._again.appendleft((running.task, running.crashes))
                 with suppress(Exception):  # whatever is left of it counts no more
                     self._ray.cancel(reference, force=True)
-
-    def _join(self, *, first: bool = False) -> None:
-        """Take the nodes that live now; a new one must run what the driver runs.
-
-        Raises:
-          SearchError: the first time: one of them does not, or there is none.
-        """
-        living = self._living.now()
-        new = {name: node for name, node in living.items() if name not in self._nodes and name not in self._refused}
-        found = differing(self._ray, new) if new else {}
-        wrong = {name: reason for name, reason in found.items() if reason}
-        if first and wrong:
-            raise SearchError(
-                f"nodes of the Ray cluster differ from this process: {'. '.join(sorted(wrong.values()))}",
-                hint="Install the same versions there, or stop those nodes.",
-            )
-        for reason in wrong.values():
-            self._progress.note(f"a new node is not used: {reason}")
-        self._refused |= set(wrong)
-        self._nodes = {name: node for name, node in living.items() if name not in self._refused | set(found)}
-        if first and not self._nodes:
-            raise SearchError("no node of the Ray cluster has a core", hint="Start one with `ray start`.")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Bytes lie under the name of their content and are held against it whenever they are read, so that it does not matter who
 writes first, or twice. A write is whole or not there: a file is renamed when it is complete, and an object store shows
-an object when its last part has come.
+an object when its last part has come. What fsspec writes in place (sftp, smb, ftp) may be half there, which its sha256
+tells.
 """
 
 from __future__ import annotations

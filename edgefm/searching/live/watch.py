@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,18 @@ LIVE_FILE = "live.html"
 _LABEL, _LABEL_OF_TIME = "search", "search, seconds"
 # The page is written when something changes, at most so often; and where nothing does, at least so often.
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 60.0
+# Between two pages passes so many times the seconds that one takes: the rest is for the search, which shares the core.
+_PAUSE = 20
 # Budgets that have a line of their own below the bar.
 _MOST_LINES = 8
 
 
 class Live:
-    """What people see of a search. A context manager: a search that ends within it by an error was stopped."""
+    """What people see of a search. A context manager: a search that ends within it by an error was stopped.
+
+    The page is drawn in a thread of its own from states that do not change: drawing takes longer than what else is done
+    between two trials. Its last state is written at the end, when the thread has ended.
+    """
 
     def __init__(self, folder: Path, searched: Searched, *, progress: Progress = SILENT) -> None:
         """Take the search's folder, in which the page is written, and what is searched."""
@@ -35,10 +42,9 @@ class Live:
         self._state, self._phase = state_of(searched, (), elapsed=0.0), page.TRIALS
         self._result: Mapping[str, Any] | None = None
         self._picture: tuple[tuple[int, ...], tuple[str, str] | None] = ((), None)
-        self._lock, self._ended = threading.RLock(), threading.Event()
-        self._changed, self._failed = False, False
-        self._written = -_LEAST_SECONDS
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._lock, self._failed = threading.Lock(), False
+        self._changed, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._draw, daemon=True)
 
     def __enter__(self) -> Live:
         for left in artefacts.unfinished(self.path.parent, self.path.name):  # of a killed process
@@ -49,16 +55,24 @@ class Live:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._ended.set()
+        self._changed.set()
         self._thread.join()
         overview(self._progress, ())
         if kind is not None:
             self._phase = page.STOPPED
         self._write()
 
-    def trials(self, trials: Sequence[Trial], elapsed: float) -> None:
-        """Show the trials; see `edgefm.searching.driver.Watch`."""
-        with self._lock:
-            state = self._state = state_of(self._searched, trials, elapsed=elapsed)
+    def trials(self, trials: Sequence[Trial], elapsed: float, *, slots: int | None = None) -> None:
+        """Show the trials; see `edgefm.searching.driver.Watch`.
+
+        Args:
+          trials: begun and ended.
+          elapsed: seconds that the search has taken.
+          slots: trials at a time, now; None leaves them as they were.
+        """
+        if slots is not None:  # a cluster that has no node now may have one soon
+            self._searched = replace(self._searched, slots=max(1, slots))
+        state = self._state = state_of(self._searched, trials, elapsed=elapsed)
         figures = {"front": str(len(state.front))}
         limit = self._searched.limits.seconds
         if limit is None:
@@ -67,53 +81,57 @@ class Live:
             figures = {"trials": str(state.counts["ended"]), **figures}
             self._progress.step(_LABEL_OF_TIME, min(math.ceil(elapsed), math.ceil(limit)), math.ceil(limit), figures)
         overview(self._progress, lines(state, self.path))
-        self._change()
+        self._changed.set()
 
     def finalists(self) -> None:
-        """Show that the trials have ended and finalists are trained."""
+        """Show that the trials have ended and finalists are trained; from here on nothing is drawn in the thread."""
         overview(self._progress, ())
         self._phase = page.FINALISTS
-        self._change()
+        self._write()
 
     def ended(self, result: Mapping[str, Any]) -> None:
         """Take the result, see `edgefm.searching.result.document`; it is on the page from the end of the block on."""
         self._result, self._phase = result, page.ENDED
 
-    def _change(self) -> None:
-        self._changed = True
-        if time.monotonic() - self._written >= _LEAST_SECONDS:
+    def _draw(self) -> None:
+        """Write the page when something changes, and where nothing does as a sign that the search still runs."""
+        pause = 0.0
+        while not self._ended.wait(pause):
+            self._changed.wait(_MOST_SECONDS)
+            if self._ended.is_set():
+                return
+            started = time.monotonic()
             self._write()
-
-    def _beat(self) -> None:
-        """Write what was not written at once, and where nothing changes say that the search still runs."""
-        while not self._ended.wait(_LEAST_SECONDS):
-            if self._changed or time.monotonic() - self._written >= _MOST_SECONDS:
-                self._write()
+            pause = max(_LEAST_SECONDS, _PAUSE * (time.monotonic() - started))
 
     def _write(self) -> None:
-        """Write the page; a disk that is full, say, is noted once and stops nothing."""
+        """Write the page as the search stands now; what goes wrong, as a full disk, is noted once and stops nothing."""
         with self._lock:
-            self._changed, self._written = False, time.monotonic()
+            self._changed.clear()  # what changes from here on is on the next page
+            state, phase, result = self._state, self._phase, self._result
             try:
                 text = page.html(
-                    self._state,
-                    phase=self._phase,
+                    state,
+                    phase=phase,
                     written=datetime.now(UTC).astimezone(),
                     seconds=_MOST_SECONDS,
-                    svg=self._svg(),
-                    result=self._result,
+                    svg=self._svg(state),
+                    result=result,
                 )
                 artefacts.write_text(self.path, text)
-            except (OSError, EdgefmError) as error:
+            except Exception as error:  # of whatever kind: a search of hours is worth more than its picture
                 if not self._failed:
                     self._failed = True
-                    self._progress.note(f"{self.path} cannot be written, and the search goes on: {error}")
+                    said = (
+                        str(error) if isinstance(error, (OSError, EdgefmError)) else f"{type(error).__name__}: {error}"
+                    )
+                    self._progress.note(f"{self.path} cannot be written, and the search goes on: {said}")
 
-    def _svg(self) -> tuple[str, str] | None:
+    def _svg(self, state: State) -> tuple[str, str] | None:
         """Return the picture, drawn anew where trials have joined it."""
-        shown = tuple(trial.index for trial in (*self._state.front, *self._state.others))
+        shown = tuple(trial.index for trial in (*state.front, *state.others))
         if shown != self._picture[0]:
-            self._picture = (shown, page.svgs_of(self._state))
+            self._picture = (shown, page.svgs_of(state))
         return self._picture[1]
 
 

@@ -51,10 +51,11 @@ class Lease:
 
     def beat(self, seconds: float) -> None:
         """Change the counter until `end`; a storage that cannot be reached for a while is asked again."""
-        number, study = 0, _study(self._storage, _named(self._name, self.number))
+        number = 0
         while not self._ended.wait(seconds / _BEATS_WITHIN):
             number += 1
             with suppress(Exception):  # the driver's own next line says what is wrong
+                study = _study(self._storage, _named(self._name, self.number))
                 self._storage.set_study_user_attr(study, "beat", number)
 
     def end(self) -> None:

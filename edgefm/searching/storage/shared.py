@@ -102,8 +102,8 @@ class SharedStudy:
                     f"{self.place} holds no trials of this search",
                     hint="Give the storage that it was begun with, or leave resume out to begin one.",
                 )
-            with lease.held(storage, name, seconds=self.lease_seconds) as held:
-                with quiet(), self._told():
+            with self._told(), lease.held(storage, name, seconds=self.lease_seconds) as held:
+                with quiet():
                     study = optuna.create_study(
                         study_name=name,
                         storage=storage,
@@ -120,8 +120,7 @@ class SharedStudy:
                 self._check_optuna(there.get("optuna"), identity.get("optuna"))
                 self._check_processor(there.get("cpu", _cpu()), folder)
                 artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
-                with self._told():
-                    yield study, held
+                yield study, held
 
     def may_have_trials(self, folder: Path) -> bool:
         """Return whether the study that a folder's storage.json names has trials; True where the study is gone.
@@ -174,10 +173,17 @@ class SharedStudy:
             raise missing_extra(module, "cluster")
         from optuna.storages import RDBStorage
 
-        storage = RDBStorage(
-            dialect + self.address.removeprefix(parts.scheme),
-            engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
-        )
+        try:
+            storage = RDBStorage(
+                dialect + self.address.removeprefix(parts.scheme),
+                engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
+            )
+        except RuntimeError as error:  # so Optuna says that its tables are of another version, and nothing else
+            raise SearchError(
+                f"{self.place} holds tables of another version of Optuna than here, {optuna_here().__version__}",
+                hint="Install the same version on all machines; or bring older tables up to this one with "
+                "`optuna storage upgrade --storage URL`, while no search uses them.",
+            ) from error
         try:
             yield storage
         finally:
