@@ -23,7 +23,8 @@ _LABEL, _LABEL_OF_TIME = "search", "search, seconds"
 # The page is written when something changes, at most so often; and where nothing does, at least so often.
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 60.0
 # Between two pages passes so many times the seconds that one takes: the rest is for the search, which shares the core.
-_PAUSE = 20
+# The first page takes seconds, since it imports what draws: no pause is longer than a reader's page waits.
+_PAUSE, _MOST_PAUSE_SECONDS = 20, 20.0
 # Budgets that have a line of their own below the bar.
 _MOST_LINES = 8
 
@@ -102,7 +103,7 @@ class Live:
                 return
             started = time.monotonic()
             self._write()
-            pause = max(_LEAST_SECONDS, _PAUSE * (time.monotonic() - started))
+            pause = max(_LEAST_SECONDS, min(_PAUSE * (time.monotonic() - started), _MOST_PAUSE_SECONDS))
 
     def _write(self) -> None:
         """Write the page as the search stands now; what goes wrong, as a full disk, is noted once and stops nothing."""
