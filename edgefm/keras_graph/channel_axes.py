@@ -56,7 +56,7 @@ def takes_channels_first(layer: Any) -> bool:
 def _own_axis(layer: Any) -> int | None:
     """Return what a layer, or all layers in it, say; None where they say nothing, or not the same."""
     parts = layer._flatten_layers() if hasattr(layer, "_flatten_layers") else [layer]
-    said = {getattr(part, "data_format", None) for part in parts} - {None}
+    said = {str(getattr(part, "data_format", None)) for part in parts} - {"None"}
     return {"channels_first": FIRST, "channels_last": LAST}.get(said.pop()) if len(said) == 1 else None
 
 

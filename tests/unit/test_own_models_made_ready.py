@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from keras import layers
 
+import edgefm
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT
+from edgefm.jobs.to_learn import to_learn
 from edgefm.jobs.to_learn.network import for_pixels
+from edgefm.recipes import Training
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3)).astype(np.uint8)
 
@@ -109,3 +112,75 @@ def test_model_of_which_nothing_says_whether_it_scales_is_asked_for() -> None:
         wanted = model.predict(PIXELS.astype(np.float32) * (top / 255), verbose=0)
         ready = _made_ready(model, value_range=(0.0, top), said=True)
         np.testing.assert_allclose(ready.predict(PIXELS, verbose=0), wanted, atol=1e-5)
+
+
+class Notes:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def step(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+    def note(self, message: str) -> None:
+        """Keep a message."""
+        self.notes.append(message)
+
+
+def _ready(path: Path, notes: Notes) -> Any:
+    """Return what makes a model in a file ready to be trained on some pictures."""
+    labels = np.arange(60) % 3
+    pixels = (np.random.default_rng(0).integers(0, 60, (60, 12, 16, 3)) + 60 * labels[:, None, None, None]).astype("u1")
+    return to_learn(
+        Training(model=str(path), value_range=(0.0, 255.0)),
+        dataset=edgefm.data.from_arrays(pixels, labels, progress=False),
+        source=None,
+        backend="tensorflow",
+        precision="float32",
+        progress=notes,
+    )
+
+
+FROZEN: dict[str, Callable[[Any], list[Any]]] = {
+    "none": lambda model: [],
+    "the convolution": lambda model: [model.layers[2]],
+    "the normalisation": lambda model: [model.layers[3]],
+    "a nested model": lambda model: [model.layers[4]],
+    "all but the head": lambda model: model.layers[1:-1],
+    "all": lambda model: [model],
+}
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_frozen_layers_of_a_file_are_said_and_a_model_of_frozen_ones_is_refused(kind: str, tmp_path: Path) -> None:
+    inputs = keras.Input((12, 16, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.Rescaling(1 / 255)(inputs)))
+    x = keras.Sequential([keras.Input((10, 14, 4)), layers.Conv2D(5, 3), layers.GlobalAveragePooling2D()])(x)
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+    for part in FROZEN[kind](model):
+        part.trainable = False
+    model.save(tmp_path / "mine.keras")
+    notes = Notes()
+    if kind == "all":
+        with pytest.raises(ModelError, match=r"all layers of mine\.keras are frozen, (.|\n)*model\.trainable = True"):
+            _ready(tmp_path / "mine.keras", notes)
+        return
+    _ready(tmp_path / "mine.keras", notes)
+    said = [note for note in notes.notes if "frozen in mine.keras and stay so" in note]
+    counts = {"the convolution": 3 * 9 * 4 + 4, "the normalisation": 2 * 4, "a nested model": 4 * 9 * 5 + 5}
+    counts["all but the head"] = sum(counts.values())
+    trained, whole = counts["all but the head"] + 5 * 3 + 3, counts["all but the head"] + 5 * 3 + 3 + 2 * 4
+    if kind == "none":
+        assert not said
+    else:
+        number = 3 if kind == "all but the head" else 1
+        assert len(said) == 1 and said[0].startswith(f"{number} of 4 layers with weights are frozen")
+        assert said[0].endswith(f"{trained - counts[kind]} of {whole} parameters learn")
+
+
+def test_model_without_weights_is_refused(tmp_path: Path) -> None:
+    stack = [layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D(), layers.Softmax()]
+    keras.Sequential([keras.Input((12, 16, 3)), *stack]).save(tmp_path / "mine.keras")
+    with pytest.raises(ModelError, match=r"mine\.keras has no weights that could learn"):
+        _ready(tmp_path / "mine.keras", Notes())
