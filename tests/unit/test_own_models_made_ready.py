@@ -16,6 +16,7 @@ from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT
 from edgefm.jobs.to_learn import to_learn
 from edgefm.jobs.to_learn.network import for_pixels
+from edgefm.jobs.to_learn.weights import take_over_pretrained
 from edgefm.recipes import Training
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3)).astype(np.uint8)
@@ -184,3 +185,22 @@ def test_model_without_weights_is_refused(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((12, 16, 3)), *stack]).save(tmp_path / "mine.keras")
     with pytest.raises(ModelError, match=r"mine\.keras has no weights that could learn"):
         _ready(tmp_path / "mine.keras", Notes())
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+@pytest.mark.parametrize("head", ["dense", "head"])
+def test_frozen_layers_that_share_a_name_with_a_new_one_are_refused(head: str, frozen: int, tmp_path: Path) -> None:
+    model, notes = _transferred(tmp_path, name=head), Notes()
+    wanted = [array + 1 for array in model.layers[1].get_weights()]
+    model.layers[1].set_weights(wanted)
+    model.layers[1].save(tmp_path / "better.keras")
+    model.layers[1].set_weights([array * 0 for array in wanted])
+    recipe = Training(model="own:build", pretrained=str(tmp_path / "better.keras"), frozen_epochs=frozen, epochs=2)
+    if frozen and head == "dense":
+        with pytest.raises(ModelError, match=r"share a name, dense: which(.|\n)*name='head'"):
+            take_over_pretrained(model, recipe, notes)
+        return
+    names = take_over_pretrained(model, recipe, notes)
+    assert len(names) == 2 * frozen
+    for given, array in zip(model.layers[1].get_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(given, array)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,24 @@ def take_over_pretrained(model: Any, recipe: Training, progress: Progress) -> tu
     path = Path(recipe.pretrained)
     with stated(progress, f"reading {path.name}"):
         names = take_over(model, read_weights(path), source=str(path))
+    _check_names(model, names, frozen=bool(recipe.frozen_epochs), source=path.name)
     progress.note(f"{len(names)} layers begin with the weights of {path.name}, up to '{names[-1]}'; the rest is new")
     # What its user froze in a model of their own never learns: it is not let go with the others.
     learning = {layer.name for layer in model._flatten_layers(include_self=False) if layer.trainable}
     return tuple(name for name in names if name in learning) if recipe.frozen_epochs else ()
+
+
+def _check_names(model: Any, names: Sequence[str], *, frozen: bool, source: str) -> None:
+    """Raise a ModelError where layers that begin with pretrained weights cannot be told apart by their names."""
+    called = Counter(names)
+    if frozen:  # by the name; a new layer of the same one would be frozen in its place
+        called = Counter(layer.name for layer in model._flatten_layers(include_self=False) if layer.name in called)
+    if shared := [name for name, count in called.items() if count > 1]:
+        raise ModelError(
+            f"several layers of '{model.name}' share a name, {few(shared)}: which of them the weights of {source} are "
+            "for cannot be told",
+            hint="Give the layers around a nested model names of their own: keras.layers.Dense(..., name='head').",
+        )
 
 
 def check_learns(model: Any, *, source: str, progress: Progress) -> None:
