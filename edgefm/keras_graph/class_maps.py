@@ -7,7 +7,8 @@ output is taken behind the normalisation, activation and joins that follow at th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.data.batches import evaluation_batch
-from edgefm.keras_graph.graph import Call, Graph, call_copy
-from edgefm.keras_graph.score_path import channels_first, end_of, last_convolutions, last_weights
+from edgefm.keras_graph.augmentation import is_augmentation
+from edgefm.keras_graph.channel_axes import FIRST, channel_axes, input_axis, takes_channels_first
+from edgefm.keras_graph.graph import Call, Graph
+from edgefm.keras_graph.score_path import end_of, last_convolutions, last_weights
 from edgefm.keras_graph.strided_pointwise import strided_pointwise
 
 _BATCH = 64
@@ -52,7 +55,7 @@ class Scored:
     """
 
     def __init__(self, model: Any) -> None:
-        """Copy the graph of a model; the model itself is not changed.
+        """Read the graph of a model, which is run layer by layer; the model itself is not changed.
 
         Args:
           model: built Functional or Sequential model of one input whose first output has the scores of classes.
@@ -61,9 +64,12 @@ class Scored:
         """
         if len(model.inputs) != 1:
             raise ModelError(f"the model '{model.name}' has {len(model.inputs)} inputs; one picture is expected")
-        self._graph = Graph(_without_end(Graph(model)))
+        self._graph = Graph(model, for_reading=True)
+        self._end, self._end_does_more = end_of(self._graph)
         self._last = last_weights(self._graph)
-        self._targets = last_convolutions(self._graph)
+        self._targets = last_convolutions(self._graph, self._end)
+        axes = channel_axes(self._graph)
+        self._first = [axes[call.outputs[0]] == FIRST for call in self._targets]
         self.layers = tuple(dict.fromkeys(call.name for call in self._targets))
         self.feature_layer = self._last.name if self._last is not None else ""
 
@@ -101,7 +107,8 @@ class Scored:
         for start in range(0, len(inputs), size):
             taken, score, _ = self._run(keras.ops.convert_to_tensor(inputs[start : start + size]))
             values = _numpy(taken)
-            places = tuple(range(1, values.ndim - 1))
+            first = takes_channels_first(self._last.layer)
+            places = tuple(range(2, values.ndim)) if first else tuple(range(1, values.ndim - 1))
             parts.append(values.mean(axis=places) if places else values.reshape(len(values), -1))
             scores.append(_numpy(score))
             if told is not None:
@@ -117,7 +124,7 @@ class Scored:
         of the sum of the channels. Maps of several layers are enlarged to the pictures' size and added before that.
 
         Args:
-          inputs: [n, height, width, channels], as the model takes them.
+          inputs: [n, height, width, channels] or [n, channels, height, width], as the model takes them.
           classes: int64 [n], the class whose score is asked for.
           told: receives how many samples are done.
         Raises:
@@ -126,7 +133,7 @@ class Scored:
         """
         if not self._targets:
             raise ModelError(_NO_PLACES)
-        height, width = inputs.shape[1:3]
+        height, width = inputs.shape[2:4] if input_axis(self._graph) == FIRST else inputs.shape[1:3]
         maps, scores, size = [], [], min(_MAP_BATCH, _at_once(inputs))
         for start in range(0, len(inputs), size):
             taken, slopes, score = self.slopes(inputs[start : start + size], classes[start : start + size])
@@ -173,8 +180,7 @@ class Scored:
     def _channels_last(self, values: Sequence[Any]) -> list[NDArray[np.float64]]:
         arrays = [_numpy(value).astype(np.float64) for value in values]
         return [
-            array.transpose(0, 2, 3, 1) if channels_first(call) else array
-            for call, array in zip(self._targets, arrays, strict=True)
+            array.transpose(0, 2, 3, 1) if first else array for first, array in zip(self._first, arrays, strict=True)
         ]
 
     def _run(self, given: Any, added: Sequence[Any] = ()) -> tuple[Any, Any, list[Any]]:
@@ -190,7 +196,7 @@ class Scored:
             nonlocal last
             if call is self._last:
                 last = first
-            output = call.layer(*args, **kwargs)
+            output = self._answer(call, first, args, kwargs)
             index = place.get(id(call))
             if index is None:
                 return output
@@ -204,6 +210,13 @@ class Scored:
         if score.shape[-1] == 1:
             score = keras.ops.concatenate([-score, score], axis=-1)
         return last, score, [taken[index] for index in range(len(self._targets))]
+
+    def _answer(self, call: Call, first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return what a call gives at inference, without the softmax or sigmoid at the end."""
+        if is_augmentation(call.layer) or (call is self._end and not self._end_does_more):
+            return first
+        with _without_activation(call.layer) if call is self._end else nullcontext():
+            return call.layer(*args, **kwargs)
 
 
 def enlarged(maps: NDArray[np.floating], height: int, width: int) -> NDArray[np.float64]:
@@ -227,17 +240,14 @@ def _at_once(inputs: NDArray[Any]) -> int:
     return min(_BATCH, evaluation_batch(inputs.shape[1:]))
 
 
-def _without_end(graph: Graph) -> Any:
-    """Return a copy of a model whose first output has no softmax or sigmoid, with weights of its own."""
-    end, config = end_of(graph)
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if call is not end:
-            return call_copy(call, args, kwargs, copies=copies)
-        return call_copy(call, args, kwargs, copies=copies, config=config) if config else first
-
-    return graph.rebuild(call_with)
+@contextmanager
+def _without_activation(layer: Any) -> Iterator[None]:
+    given = layer.activation
+    vars(layer)["activation"] = keras.activations.linear  # beside the attributes that Keras tracks
+    try:
+        yield
+    finally:
+        vars(layer)["activation"] = given
 
 
 def _gradients(function: Callable[[Sequence[Any]], Any], at: Sequence[NDArray[np.float32]]) -> tuple[Any, Any]:

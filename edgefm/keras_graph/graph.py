@@ -71,9 +71,15 @@ class Call:
 class Graph:
     """The calls of a model, in an order in which each follows those that it needs."""
 
-    def __init__(self, model: Any) -> None:
-        """Read a built Functional or Sequential model; it is not changed."""
+    def __init__(self, model: Any, *, for_reading: bool = False) -> None:
+        """Read a built Functional or Sequential model; it is not changed.
+
+        Args:
+          model: the model.
+          for_reading: no model is built of it, so that nested models are opened up whatever their layers are called.
+        """
         self.model = model
+        self._for_reading = for_reading
         self.calls: list[Call] = []
         # Tensors that are others: a nested model's inputs, and its outputs as the outer graph sees them.
         self._stands_for: dict[int, int] = {}
@@ -126,7 +132,9 @@ class Graph:
 
     def _opens(self, layer: Any) -> bool:
         """Return whether a nested model can be opened up: called once, none of its names used elsewhere."""
-        return is_graph(layer) and self._times[id(layer)] == 1 and all(self._names[name] == 1 for name in _names(layer))
+        if not is_graph(layer) or self._times[id(layer)] > 1:
+            return False
+        return self._for_reading or all(self._names[name] == 1 for name in _names(layer))
 
     def _open(self, node: Any) -> None:
         inner = functional(node.operation)
@@ -294,9 +302,9 @@ def is_graph(layer: Any) -> bool:
 
 
 def _names(model: Any) -> list[str]:
-    """Return the names of all layers of a model, those of nested models included, inputs left out."""
+    """Return the names of all layers and operations of a model, those of nested models included, inputs left out."""
     names = []
-    for layer in model.layers:
+    for layer in functional(model)._operations:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         names += [layer.name, *(_names(layer) if is_graph(layer) else ())]

@@ -28,19 +28,21 @@ def rescales_first(model: Any) -> bool:
     """Return whether a Keras model rescales first, so that it takes pixels as they are.
 
     Layers before the Rescaling may work in training alone (augmentation, dropout), or move pixels and change their
-    number: levels stay levels.
+    number: levels stay levels. A Rescaling of values of 0 to 1, such as one by 255, is none of pixels.
     """
     from keras import layers
 
     from edgefm.keras_graph.graph import Graph
     from edgefm.keras_graph.inference import does_nothing
+    from edgefm.keras_graph.own_scaling import is_of_pixels
 
     crops = (layers.CenterCrop, layers.RandomCrop, layers.Cropping2D, layers.ZeroPadding2D)
     sizes = (layers.Resizing, layers.AveragePooling2D, layers.UpSampling2D)
     shapes = (layers.Reshape, layers.Permute, layers.Flatten)
-    for call in Graph(model).calls:
+    for call in Graph(model, for_reading=True).calls:
         if type(call.layer) is layers.Rescaling:
-            return True
+            scale, offset = call.layer.scale, call.layer.offset
+            return is_of_pixels(offset, scale) or bool(np.all(np.equal(scale, 1)) and not np.any(offset))
         if not does_nothing(call) and type(call.layer) not in (*crops, *sizes, *shapes):
             return False
     return False

@@ -281,3 +281,88 @@ def test_other_backends_give_the_same_maps(backend: str) -> None:
         assert done.returncode == 0, done.stderr[-2000:]
         outputs.append(done.stdout.split("MAPS")[1].split())
     assert np.allclose(np.array(outputs[0], float), np.array(outputs[1], float), atol=0.01)
+
+
+def _behind_a_nested_model(head: str) -> Any:
+    """Return a convolution, a nested network with another one and a layer `dense`, and a head."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential(
+        [keras.Input((10, 10, 3)), layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(5, name="dense")]
+    )
+    given = _inputs(channels=3)
+    x = layers.Conv2D(3, 3, padding="same", name="before")(given)
+    return keras.Model(given, layers.Dense(3, activation="softmax", name=head)(inner(x)))
+
+
+def test_names_of_layers_do_not_decide_where_the_maps_are_from() -> None:
+    pictures, classes = np.random.default_rng(0).random((3, 10, 10, 3)).astype(np.float32), np.array([0, 1, 2])
+    models = [_behind_a_nested_model(head) for head in ("dense", "head")]
+    given = models[0].get_weights()
+    for one, other in zip(given, models[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    found = [Scored(model).class_maps(pictures, classes) for model in models]
+    assert found[0].layers == found[1].layers == ("conv",)
+    np.testing.assert_array_equal(found[0].maps, found[1].maps)
+    assert models[0].layers[-1].activation is keras.activations.softmax
+    for one, other in zip(given, models[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_map_of_a_picture_that_is_turned_behind_the_convolution_is_of_the_convolution() -> None:
+    given = _inputs(channels=3)
+    x = layers.ReLU()(layers.Permute((2, 1, 3))(layers.Conv2D(4, 3, name="taken")(given)))
+    assert Scored(keras.Model(given, layers.Dense(3)(layers.Flatten()(x)))).layers == ("taken",)
+
+
+_CHANNELS_FIRST = """
+import keras, numpy as np
+from keras import layers
+from edgefm.keras_graph.class_maps import Scored
+
+
+def network(channels, form, given, join):
+    first = form == "channels_first"
+    x = inputs = keras.Input((3, 12, 16) if given else (12, 16, 3))
+    if first and not given:
+        x = layers.Permute((3, 1, 2))(x) if channels != 5 else keras.ops.transpose(x, (0, 3, 1, 2))
+    x = layers.Rescaling(2.0)(x)
+    x = layers.Conv2D(channels, 3, padding="same", data_format=form)(x)
+    x = layers.BatchNormalization(axis=1 if first else -1)(x)
+    x = layers.ReLU(name="taken")(layers.Add()([x, layers.Conv2D(channels, 1, data_format=form)(x)]) if join else x)
+    if channels == 4:
+        x = layers.Conv2D(3, 1, data_format=form, name="scores")(x)
+        return keras.Model(inputs, layers.Softmax()(layers.GlobalAveragePooling2D(data_format=form)(x)))
+    x = layers.GlobalAveragePooling2D(data_format=form)(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+
+generator = np.random.default_rng(0)
+pictures, classes = generator.random((2, 12, 16, 3)).astype("float32"), np.array([0, 1])
+kinds = ((16, False, False), (12, False, True), (5, False, False), (4, False, False), (12, True, False))
+for channels, given, join in kinds:
+    last, first = (network(channels, form, given and form == "channels_first", join)
+                   for form in ("channels_last", "channels_first"))
+    last.set_weights([generator.uniform(0.1, 1, weight.shape) - (weight.ndim == 4) * 0.4 for weight in last.weights])
+    first.set_weights(last.get_weights())
+    moved = pictures.transpose(0, 3, 1, 2) if given else pictures
+    wanted, answers = last.predict(pictures, verbose=0), first.predict(moved, verbose=0)
+    assert np.allclose(wanted, answers, atol=1e-5), "no twins"
+    scored, twin = Scored(last), Scored(first)
+    assert scored.layers == twin.layers, (scored.layers, twin.layers)
+    maps, others = scored.class_maps(pictures, classes).maps, twin.class_maps(moved, classes).maps
+    assert maps.shape == others.shape == (2, 12, 16) and np.abs(maps - others).max() < 1e-3, (channels, maps - others)
+    assert maps.max() > 0
+    assert np.allclose(scored.features(pictures)[0], twin.features(moved)[0], atol=1e-4), channels
+"""
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.jax), pytest.param("torch", marks=pytest.mark.torch)]
+)
+def test_channels_first_gives_the_maps_and_features_of_channels_last(backend: str) -> None:
+    pytest.importorskip(backend)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _CHANNELS_FIRST], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

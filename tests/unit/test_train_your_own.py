@@ -22,6 +22,7 @@ from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.own.image_folders import sizes
 from edgefm.data.source import DataSource, dataset_of
+from edgefm.jobs.explain.classifier import of_training
 from edgefm.jobs.run import Run
 from edgefm.jobs.to_learn import FREE, ToLearn, to_learn
 from edgefm.jobs.to_learn.data import adapted, check_enough
@@ -636,6 +637,8 @@ def test_training_of_a_keras_file_is_quantised_under_its_own_name(tmp_path: Path
         progress=False,
     )
     assert trained.validation_accuracy > 0.9 and trained.recipe.model_name == "mine"
+    kept = RunDirectory.open(tmp_path / "run")
+    assert of_training(kept, kept.require("train"), _data(count=150)).name == "mine", "a path of this machine"
     assert run.quantize("float32", progress=False)["float32"].contract.name == "mine"
 
 

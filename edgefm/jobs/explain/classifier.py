@@ -114,7 +114,7 @@ def of_training(run: RunDirectory, step: Step, dataset: Dataset) -> Classifier:
     except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return Classifier(
-        name=Training.from_json(step.recipe).model,
+        name=Training.from_json(step.recipe).model_name,
         file=path.name,
         sha256=sha256,
         model=model,

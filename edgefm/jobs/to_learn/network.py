@@ -98,9 +98,10 @@ def for_pixels(
       said: its user says so, whatever the model begins with.
       new: it has learnt nothing yet, so that pixels may be scaled to 0 to 1 where it does not scale them itself.
       progress: receives what was added.
+    Raises:
+      ModelError: whether a new model scales pixels itself cannot be told.
     """
     from edgefm.keras_graph.output_activation import output_activation
-    from edgefm.keras_graph.own_scaling import scales_pixels
     from edgefm.quantization.calibration_set import rescales_first
     from edgefm_converters.tflite.added_head import with_activation
 
@@ -111,10 +112,10 @@ def for_pixels(
         model = with_activation(model, added)
     if value_range == PIXELS or (rescales_first(model) and not said):
         return model
-    if value_range is None and new and scales_pixels(model):
-        progress.note(f"{source} begins by scaling pixels itself: it is trained on pixels 0 to 255 as they are")
-        return model
     if value_range is None and new:
+        if _scales(model, source=source):
+            progress.note(f"{source} begins by scaling pixels itself: it is trained on pixels 0 to 255 as they are")
+            return model
         value_range = (0.0, 1.0)
     if value_range is None:
         progress.note(f"{source} does not begin with a Rescaling layer: it is trained on pixels 0 to 255 as they are")
@@ -143,6 +144,19 @@ def check_probabilities(model: Any, dataset: Dataset, *, source: str) -> None:
             f"and those of one picture add up to {sums.min():.3g} to {sums.max():.3g}",
             hint="End it with a softmax, or with a Dense layer without activation, behind which one is put.",
         )
+
+
+def _scales(model: Any, *, source: str) -> bool:
+    from edgefm.keras_graph.own_scaling import beginning_of
+
+    beginning = beginning_of(model)
+    if beginning.scales is None:
+        raise ModelError(
+            f"whether {source} scales pixels itself cannot be told: {beginning.why}",
+            hint="Give the value range that it takes for pixels 0 to 255: 0 to 255 where it scales them itself; 0 to 1 "
+            "where it does not, so that they are scaled to that in front of it.",
+        )
+    return beginning.scales
 
 
 def _scaled(model: Any, low: float, high: float) -> Any:

@@ -11,7 +11,7 @@ from edgefm.core import trust as trust_list
 from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import Learnt
 from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of, say_of_loss
-from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
+from edgefm.jobs.to_learn.weights import check_learns, sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.keras_file import load_to_train
@@ -77,6 +77,7 @@ class FileModel:
             new=False,
             progress=progress,
         )
+        check_learns(model, source=name, progress=progress)
         check_probabilities(model, dataset, source=name)
         return lambda: (model, frozen)
 

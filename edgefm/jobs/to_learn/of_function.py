@@ -15,7 +15,7 @@ from edgefm.core.named_function import trust_function
 from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import Learnt
 from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for_pixels, input_shape_of, say_of_loss
-from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
+from edgefm.jobs.to_learn.weights import check_learns, sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm.training.named_model import NamedModel
 from edgefm.training.own_objects import check_found_again, files_of_own_code
@@ -82,6 +82,7 @@ class FunctionModel:
             new=True,
             progress=progress,
         )
+        check_learns(model, source=where, progress=progress)
         check_probabilities(model, dataset, source=where)
         check_found_again(model, where=where)
         return lambda: (model, frozen)
