@@ -263,7 +263,7 @@ def _measure(record: dict[str, Any], options: Options) -> None:
     """Measure the int8 file of each row beside the document's network in float32, unless these files were."""
     files = {}
     for row in options.rows:
-        found = best_record.of_longest(best_record.entries(record, row))
+        found = best_record.shown(record, row)
         if found and row.variant and Path(found[0]["file"]).exists():
             files[row.name] = found[0]
     known = (record["latency"] or {}).get("models", {})

@@ -69,9 +69,9 @@ def entries(record: Mapping[str, Any], row: Row) -> list[dict[str, Any]]:
 
 
 def add(record: dict[str, Any], row: Row, entry: Mapping[str, Any]) -> None:
-    """Add a training to a row; one of the same seed is replaced."""
+    """Add a training to a row; one of the same seed is replaced, but no whole one by a trial of another recipe."""
     known = record["rows"].setdefault(row.name, {}).setdefault("entries", [])
-    others = [one for one in known if one["seed"] != entry["seed"]]
+    others = [one for one in known if one["seed"] != entry["seed"] or _outlasts(one, entry)]
     known[:] = sorted([*others, dict(entry)], key=lambda one: one["seed"])
 
 
@@ -89,14 +89,36 @@ def add_latency(record: dict[str, Any], latency: Mapping[str, Any]) -> None:
     record["latency"] = {**latency, "models": models}
 
 
+def shown(record: Mapping[str, Any], row: Row) -> list[Mapping[str, Any]]:
+    """Return the entries that a row is judged by: those of its recipe before those of an earlier one."""
+    found = entries(record, row)
+    return of_longest([entry for entry in found if is_current(record, row, entry)] or found)
+
+
+def is_current(record: Mapping[str, Any], row: Row, entry: Mapping[str, Any]) -> bool:
+    """Return whether a training is by the recipe that the row has today, whatever its seed and epochs."""
+    options = record["rows"].get(row.name, {}).get("choice", {}).get("chosen")
+    recipe = row.training(seed=0, epochs=None, options=options).to_json()
+    return _without(json.loads(json.dumps(recipe)), "seed", "epochs") == _without(entry["recipe"], "seed", "epochs")
+
+
+def _outlasts(known: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    differ = _without(known["recipe"], "seed", "epochs") != _without(entry["recipe"], "seed", "epochs")
+    return bool(differ and entry["shortened"] and not known["shortened"])
+
+
+def _without(recipe: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the settings of a recorded recipe but for some."""
+    return {name: value for name, value in recipe["params"].items() if name not in names}
+
+
 def of_longest(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the entries that may be averaged: those of the most epochs, the same model options and the same data."""
     if not found:
         return []
 
     def kind(entry: Mapping[str, Any]) -> str:
-        params = {name: value for name, value in entry["recipe"]["params"].items() if name != "seed"}
-        return json.dumps([params, entry["data"]], sort_keys=True)
+        return json.dumps([_without(entry["recipe"], "seed"), entry["data"]], sort_keys=True)
 
     longest = max(found, key=lambda entry: int(entry["epochs"]))
     return [entry for entry in found if kind(entry) == kind(longest)]

@@ -9,7 +9,8 @@ give way to whole ones.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from edgefm.core.environment import multiplies_bytes
 from edgefm.core.errors import RunError
 from edgefm.jobs.reproduce import data_space
 from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
-from edgefm.jobs.reproduce.record import judged
+from edgefm.jobs.reproduce.record import experiment_entry, judged, stated
+from edgefm.statistics.claim import RULE
+from edgefm.zoo.experiments import experiment
 
 NAME = "zoo"
 
@@ -56,8 +59,9 @@ def main() -> None:
 
 
 def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of what the latest one holds and of what an earlier one holds besides, whole, or of more seeds.
+    """Return a record of what both hold, each training by itself: of those that both have the whole one, of more seeds.
 
+    Rows that are one training have the same figures. A training by a recipe that its row no longer has is left out.
     What comes from an earlier record says when and on what it was recorded, in `recorded`. Its ratios of latency stay
     where they are to the same reference on such a processor.
 
@@ -72,60 +76,119 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
                 f"the earlier record has other {name}: {before} where the latest has {after}",
                 hint=f"Move {RESULTS / f'{NAME}.json'} away to begin anew.",
             )
-    recorded = {"created": earlier["created"], "cpu": earlier["environment"]["cpu"]}
-    kinds = {}
-    for kind in ("systems", "experiments"):
-        rows = {row["id"]: row for row in latest[kind]}
-        for row in earlier[kind]:
-            if row["id"] not in rows or _worth(row) > _worth(rows[row["id"]]):
-                rows[row["id"]] = {"recorded": recorded, **row}
-        kinds[kind] = list(rows.values())
-    _share(kinds, [earlier, latest], recorded)
+    trained = [*_trainings(earlier, recorded=_origin(earlier)), *_trainings(latest, recorded={})]
     return {
         **latest,
-        **kinds,
+        "rule": RULE,
+        "systems": _systems(earlier, latest, trained),
+        "experiments": _experiments(earlier, latest, trained),
         "settings": settings[1],
         "data": latest["data"] or earlier["data"],
         "latency": _joined_latency(earlier["latency"], latest["latency"]),
     }
 
 
-def _share(
-    kinds: Mapping[str, list[dict[str, Any]]], records: Sequence[Mapping[str, Any]], recorded: Mapping[str, Any]
-) -> None:
-    """Give rows that are one training the most that is known of it: a trial may be trained as a system is."""
-    best: dict[str, Mapping[str, Any]] = {}
-    for record in records:
-        earlier = {"recorded": recorded} if record is records[0] else {}
-        for row in [*record["systems"], *(trial for one in record["experiments"] for trial in one["trials"])]:
-            if row["key"] not in best or _worth(row) >= _worth(best[row["key"]]):
-                best[row["key"]] = {**earlier, **row}
-    samples = records[-1]["dataset"]
-    for planned, row in _planned(kinds):
-        found = best[row["key"]]
-        if _worth(found) > _worth(row):
-            row |= {name: found[name] for name in ("recorded", "diverged", "files", "left_out") if name in found}
-            limits, messages = found["verdict"]["limits"], list(found["diverged"].values())
-            row |= judged(planned, found["seeds"], messages, samples=samples, limits=limits)
+def _origin(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"created": record["created"], "cpu": record["environment"]["cpu"]}
 
 
-def _planned(kinds: Mapping[str, list[dict[str, Any]]]) -> Iterator[tuple[PlannedTraining, dict[str, Any]]]:
-    """Give each row of systems and each trial of experiments with what is trained for it."""
-    for row in kinds["systems"]:
-        yield planned_system(row["id"], None), row
-    for entry in kinds["experiments"]:
-        planned = {one.label: one for one in planned_trials(entry["id"], None)}
-        for trial in entry["trials"]:
-            yield planned[trial["label"]], trial
+def _trainings(record: Mapping[str, Any], *, recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all rows of a record, trials before systems, each with where it was recorded if not in the latest one."""
+    rows = [
+        {**trial, "recorded": trial.get("recorded") or entry.get("recorded") or recorded}
+        for entry in record["experiments"]
+        for trial in entry["trials"]
+    ]
+    return [*rows, *({**row, "recorded": row.get("recorded") or recorded} for row in record["systems"])]
+
+
+def _systems(
+    earlier: Mapping[str, Any], latest: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows of systems, with the further variants that either record has of them."""
+    known = {row["id"]: row for record in (earlier, latest) for row in record["systems"]}
+    joined_rows = []
+    for name in _names(earlier, latest, "systems"):
+        figures = _figures(planned_system(name, None), trained, latest["dataset"])
+        if figures is not None:
+            rows = [row for row in trained if row.get("id") == name and _whole(row) == _whole(figures)]
+            about = {key: value for key, value in known[name].items() if key != "recorded"}
+            joined_rows.append({**about, **figures, "compressed": _compressed(rows)})
+    return joined_rows
+
+
+def _compressed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the further variants of all rows of one system, the later ones before earlier ones of the same name.
+
+    Each is held against int8 of its own training, whichever seeds its row has now.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        int8 = {seed["seed"]: seed["test"]["int8_w8a8"] for seed in row["seeds"]}
+        recorded = {"recorded": row["recorded"]} if row["recorded"] else {}
+        for variant in row.get("compressed", ()):
+            made[variant["variant"]] = {"int8_test": int8.get(variant["seed"]), **recorded, **variant}
+    return list(made.values())
+
+
+def _experiments(
+    earlier: Mapping[str, Any], latest: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the experiments of both, each with all trials that either record has a training of."""
+    entries = []
+    for name in _names(earlier, latest, "experiments"):
+        figures = [(row.label, _figures(row, trained, latest["dataset"])) for row in planned_trials(name, None)]
+        trials = [{"label": label, **found} for label, found in figures if found is not None]
+        if trials:
+            entries.append(experiment_entry(experiment(name), trials, chosen=_chosen(name, trials)))
+    return entries
+
+
+def _chosen(name: str, trials: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the trial of a search that was tried on the test images, else the best of those that are recorded."""
+    known = [trial for trial in trials if trial["measured"]["validation"] is not None]
+    if not experiment(name).search or not known:
+        return None
+    tried = [trial for trial in known if trial["measured"]["test"] is not None]
+    return str(max(tried or known, key=lambda trial: trial["measured"]["validation"]["mean"])["label"])
+
+
+def _names(earlier: Mapping[str, Any], latest: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row["id"] for record in (latest, earlier) for row in record[kind]))
+
+
+def _figures(
+    row: PlannedTraining, trained: Sequence[Mapping[str, Any]], samples: Mapping[str, int]
+) -> dict[str, Any] | None:
+    """Return the figures of one row, of the trainings of its key and recipe that most is known of; None without one."""
+    same = [found for found in trained if found["key"] == row.key and _is_of(found["recipe"], row)]
+    if not same:
+        return None
+    best = max(reversed(same), key=_worth)  # of equals the last one
+    kept = {name: best[name] for name in ("key", "recipe", "diverged", "files", "left_out")}
+    return {
+        **({"recorded": best["recorded"]} if best["recorded"] else {}),
+        **kept,
+        **stated(row),
+        **judged(
+            row, best["seeds"], list(best["diverged"].values()), samples=samples, limits=best["verdict"]["limits"]
+        ),
+    }
+
+
+def _is_of(recipe: Mapping[str, Any], row: PlannedTraining) -> bool:
+    """Return whether a recorded recipe is that of a row, or a shortened one of it."""
+    wanted, params = json.loads(json.dumps(row.recipe.to_json()))["params"], dict(recipe["params"])
+    return bool(params.pop("epochs") <= wanted.pop("epochs") and params == wanted)
+
+
+def _whole(row: Mapping[str, Any]) -> bool:
+    return not any(limit.startswith("shortened") for limit in row["verdict"]["limits"])
 
 
 def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many trainings a row is of: whole ones, and all."""
-    trials = row.get("trials", [row])
-    whole = [
-        trial for trial in trials if not any(limit.startswith("shortened") for limit in trial["verdict"]["limits"])
-    ]
-    return sum(len(trial["seeds"]) for trial in whole), sum(len(trial["seeds"]) for trial in trials)
+    return len(row["seeds"]) if _whole(row) else 0, len(row["seeds"])
 
 
 def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -14,14 +14,15 @@ from edgefm.statistics.noninferiority import student_t
 # 97.5 % points of Student's t with 1 to 4 degrees of freedom; `student_t` gives the others.
 _T = (12.706, 4.303, 3.182, 2.776)
 _POINTS = 100.0
+_ROUNDING = 1e-9  # far below one image in points
 
 REPRODUCED, EXCEEDED, NOT_REPRODUCED = "reproduced", "exceeded", "not reproduced"
 NOT_CREDIBLE, NO_CLAIM, NOTHING = "not credible", "no claim", "not measured"
 RULE = (
     "The 95 % interval of the mean of the seeds (Student's t; with one seed the figure alone) is held against the "
-    "claim, give or take the standard error of a share of so many images. Where both overlap, the claim is "
-    "reproduced; above it is exceeded; below it is not reproduced, or, where something speaks against the claim "
-    "itself, not credible."
+    "claim, give or take the standard error of a share of so many images, one image at least. Where both overlap, the "
+    "claim is reproduced; above it is exceeded; below it is not reproduced, or, where something speaks against the "
+    "claim itself, not credible."
 )
 
 
@@ -63,13 +64,13 @@ def mean_of_seeds(values: Sequence[float]) -> Estimate:
 
 
 def standard_error(percent: float, samples: int) -> float:
-    """Return the standard error, in points, of an accuracy in percent on so many samples.
+    """Return the standard error, in points, of an accuracy in percent on so many samples: at least one of them.
 
     >>> round(standard_error(90.0, 10_000), 3)
     0.3
     """
     share = min(max(percent / _POINTS, 0.0), 1.0)
-    return _POINTS * math.sqrt(share * (1 - share) / samples)
+    return _POINTS * max(math.sqrt(share * (1 - share) / samples), 1 / samples)
 
 
 def judge_claim(
@@ -96,9 +97,9 @@ def judge_claim(
     reason = (
         f"{_measured(mean, len(values))} against {figure(claim)} %, with its standard error {least:.2f} to {most:.2f}"
     )
-    if mean.low > most:
+    if mean.low > most + _ROUNDING:
         return ClaimVerdict(name=EXCEEDED, reason=reason)
-    if mean.high >= least:
+    if mean.high >= least - _ROUNDING:
         return ClaimVerdict(name=REPRODUCED, reason=reason)
     if doubt:
         return ClaimVerdict(name=NOT_CREDIBLE, reason=f"{reason}; {doubt}")

@@ -298,3 +298,59 @@ def test_latencies_of_files_that_rows_still_have_stay_if_the_processors_are_alik
     assert "fastest" not in value["latency"]["models"]
     best_record.add_latency(value, measured("fastest", 0.4, "thursday", cpu="B"))
     assert set(value["latency"]["models"]) == {"document_float32", "fastest"}
+
+
+def _of_other_recipe(seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
+    one = entry("small", seed, accuracy, **changes)
+    one["recipe"]["params"]["learning_rate"] = 0.5
+    return one
+
+
+def test_row_is_judged_by_its_recipe_and_not_by_a_longer_one_that_it_had_before() -> None:
+    former = [_of_other_recipe(seed, 0.80, epochs=200) for seed in (1, 2)]
+    assert "97.00 (n = 1)" in line_of(best_page.page(record(small=[entry("small", 0, 0.97), *former])), "small_resid")
+    alone = line_of(best_page.page(record(small=former)), "small_residual")
+    assert "80.00" in alone and "points), by an earlier recipe |" in alone
+
+
+def test_whole_training_is_not_replaced_by_a_trial_of_another_recipe() -> None:
+    value = record(small=[_of_other_recipe(0, 0.93)])
+    best_record.add(value, row("small"), entry("small", 0, 0.5, epochs=12))
+    assert [one["epochs"] for one in value["rows"]["small"]["entries"]] == [150, 12]
+    best_record.add(value, row("small"), entry("small", 0, 0.94))
+    assert [one["test"]["accuracy"] for one in value["rows"]["small"]["entries"]] == [0.94]
+
+
+def test_all_devices_of_the_seeds_are_named() -> None:
+    cores = {"name": "2 CPU cores", "backend": "tensorflow 2", "precision": "float32"}
+    found = [entry("small", 0, 0.94, device=cores), entry("small", 1, 0.94), entry("small", 2, 0.94)]
+    line = line_of(best_page.page(record(small=found)), "small_residual")
+    assert "| 2 CPU cores, tensorflow 2, float32; a card, jax 1, mixed_bfloat16 |" in line
+
+
+def test_target_that_the_mean_of_right_answers_meets_exactly_is_met() -> None:
+    right = [9546, 9546, 9588]
+    assert sum(right) * 1000 == 956 * 3 * 10_000  # 95.6 % of three times 10,000, in whole numbers
+    found = [entry("half_million", seed, count / 10_000) for seed, count in enumerate(right)]
+    assert "missed" not in line_of(best_page.page(record(half_million=found)), "resnet14")
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.08, "met, the moonshot too"), (0.09, "met")])
+def test_moonshot_of_latency_is_credited(ratio: float, verdict: str) -> None:
+    value = record(fastest=[entry("fastest", seed, 0.94) for seed in range(3)])
+    value["latency"] = {"models": {"fastest": {"ratio": {"value": ratio}, "sha256": "fastest0"}}}
+    assert line_of(best_page.page(value), "strided_cnn").rstrip(" |").endswith(f"| {verdict}")
+
+
+def test_what_the_page_says_of_the_augmentation_is_that_of_the_recipes() -> None:
+    recipes = {one.name: one.recipe for one in rows()}
+    kinds = {name: (recipe.erasing, recipe.cutmix, recipe.shift_pixels) for name, recipe in recipes.items()}
+    assert {name for name, kind in kinds.items() if kind == kinds["enhanced"]} == {
+        "enhanced",
+        "half_million",
+        "teacher",
+    }
+    assert {name for name, recipe in recipes.items() if not recipe.cutmix} == {"document", "small", "tiny", "fastest"}
+    page = best_page.page(record())
+    assert "`half_million` and `teacher` have its augmentation" in page and "without cutmix" in page
+    assert "but for the first and the last row" in page

@@ -30,7 +30,8 @@ N = 10_000  # at 90 % the standard error is 0.3 points
         ([87.6], (88.01, 89.58), "", "not reproduced"),
         ([89.9], (88.01, 89.58), "", "exceeded"),
         ([100.0], 100.0, "", "reproduced"),
-        ([99.99], 100.0, "", "not reproduced"),  # a share of 100 % has no standard error
+        ([99.99], 100.0, "", "reproduced"),  # one image; a share of 100 % has no standard error
+        ([99.98], 100.0, "", "not reproduced"),
         ([90.0], None, "", "no claim"),
         ([], 90.0, "", "not measured"),
     ],
@@ -56,3 +57,9 @@ def test_interval_is_that_of_student(count: int) -> None:
 
 def test_standard_error_is_that_of_a_share() -> None:
     assert standard_error(90.0, N) == pytest.approx(100 * math.sqrt(0.9 * 0.1 / N))
+
+
+def test_one_wrong_image_does_not_refute_a_claim_of_all() -> None:
+    assert judge_claim([100 * 47_999 / 48_000], 100.0, samples=48_000).name == "reproduced"
+    assert judge_claim([100 * 47_990 / 48_000], 100.0, samples=48_000).name == "not reproduced"
+    assert judge_claim([100 * 1 / 48_000], 0.0, samples=48_000).name == "reproduced"

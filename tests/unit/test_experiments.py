@@ -33,7 +33,7 @@ VARIED = {
     "s0_regularisation": {"model", "model_options", "optimizer", "weight_decay"},
     "s0_k_fold": set(),
     "s0_grid_search": {"learning_rate", "batch_size"},
-    "s0_random_search": {"learning_rate", "batch_size", "optimizer", "model_options"},
+    "s0_random_search": {"learning_rate", "batch_size", "optimizer", "model_options", "weight_decay"},
 }
 
 
@@ -76,6 +76,23 @@ def test_trial_that_is_a_systems_training_is_not_trained_twice() -> None:
     assert keys == {"batch 8": "s4_batch/batch-8", "batch 32": "tiny_vgg", "batch 128": "s4_batch/batch-128"}
     assert [row.key for row in planned_trials("s4_loss", None)] == ["tiny_vgg", "s4_loss/multi-margin", "tiny_vgg"]
     assert not {row.key for row in planned_trials("s0_grid_search", None)} & {"enhanced_cnn"}
+
+
+def test_pooling_that_tiny_vgg_has_anyway_is_its_training() -> None:
+    assert [row.key for row in planned_trials("s4_pooling", None)] == ["tiny_vgg", "s4_pooling/average"]
+
+
+def test_adamw_decays_and_others_do_not() -> None:
+    recipes = [trial.recipe for entry in experiments() for trial in entry.trials]
+    assert any(recipe.optimizer == "adamw" for recipe in recipes)
+    assert all((recipe.weight_decay > 0) == (recipe.optimizer == "adamw") for recipe in recipes)
+    assert "decays by 0.05" in experiment("s0_random_search").reading
+
+
+def test_reading_says_what_is_trained_for_cutout() -> None:
+    (cutout,) = [trial for trial in experiment("s0_augmentation").trials if trial.label == "cutout"]
+    assert cutout.recipe.erasing == 0.5  # each second image
+    assert "Instead of cutout" in (reading := experiment("s0_augmentation").reading) and "each second image" in reading
 
 
 def test_impossible_claim_is_doubted() -> None:

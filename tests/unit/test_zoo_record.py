@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.zoo import joined
+from benchmarks.recorded import result
+from benchmarks.zoo import _is_of, joined
 from edgefm.core.errors import RunError
-from edgefm.jobs.reproduce import page
+from edgefm.jobs.reproduce import folder, page, page_compressed
+from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
+from edgefm.jobs.reproduce.record import judged
+from edgefm.zoo.documented import documented_systems
+
+SAMPLES = {"train": 48_000, "validation": 12_000, "test": 10_000}
+
+
+def _seed(number: int, validation: float = 88.0) -> dict[str, Any]:
+    accuracies = {"train": {"accuracy": 96.0}, "validation": {"accuracy": validation}}
+    return {"seed": number, **accuracies, "test": {"float32": 86.0 + number, "int8_w8a8": None}}
+
+
+def _training(row: PlannedTraining, seeds: list[dict[str, Any]], *limits: str) -> dict[str, Any]:
+    """Return what a record has of one training."""
+    recipe = json.loads(json.dumps(row.recipe.to_json()))
+    return {
+        "key": row.key,
+        "recipe": recipe,
+        "seeds": seeds,
+        "diverged": {},
+        "files": {},
+        "left_out": {},
+        "verdict": {"limits": list(limits)},
+    }
 
 
 def _row(name: str, seeds: int, *limits: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "key": name,
-        "seeds": [{"seed": number} for number in range(seeds)],
-        "verdict": {"limits": list(limits)},
-    }
+    return {"id": name, **_training(planned_system(name, None), [_seed(number) for number in range(seeds)], *limits)}
+
+
+def _trials(name: str, **seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a record has of an experiment: of each trial that is named, by a word of its label, these seeds."""
+    trials = [
+        {"label": row.label, **_training(row, found)}
+        for word, found in seeds.items()
+        for row in planned_trials(name, None)
+        if word in row.label
+    ]
+    return {"id": name, "trials": trials}
 
 
 def _record(day: int, cpu: str, systems: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
@@ -26,7 +60,7 @@ def _record(day: int, cpu: str, systems: list[dict[str, Any]], **other: Any) -> 
         "created": f"2026-11-{day}T10:00:00+00:00",
         "environment": {"cpu": cpu},
         "settings": {"epochs": None, "precision": "float32"},
-        "dataset": {"sha256": "1"},
+        "dataset": {"sha256": "1", **SAMPLES},
         "systems": systems,
         "experiments": [],
         "data": None,
@@ -103,21 +137,12 @@ def test_ratios_on_a_processor_of_another_kind_are_not_mixed() -> None:
     assert set(again["models"]) == {"lenet5 int8_w8a8", "ann int8_w8a8", "tiny_vgg int8_w8a8"} and "apart" not in again
 
 
-def _seed(number: int, validation: float) -> dict[str, Any]:
-    accuracies = {"train": {"accuracy": 96.0}, "validation": {"accuracy": validation}}
-    return {"seed": number, **accuracies, "test": {"float32": 86.0 + number, "int8_w8a8": None}}
-
-
 def test_trial_that_is_trained_as_a_system_takes_the_seeds_of_that_and_is_judged_by_its_own_claim() -> None:
     few, many = _row("pca_dnn_deep", 0), _row("pca_dnn_deep", 0)
     few["seeds"], many["seeds"] = [_seed(0, 87.65)], [_seed(0, 87.65), _seed(1, 88.1), _seed(2, 88.0)]
-    for row in (few, many):
-        row |= {"diverged": {}, "files": {}, "left_out": {}}
     trial = {**few, "label": "Adam, batch 32", "verdict": {"name": "not reproduced", "limits": []}}
     grid = {"id": "s2_grid", "trials": [trial]}
-    samples = {"train": 48_000, "validation": 12_000, "test": 10_000}
-    first = _record(20, "A", [few], experiments=[grid], dataset=samples)
-    made = joined(first, _record(21, "B", [many], dataset=samples))
+    made = joined(_record(20, "A", [few], experiments=[grid]), _record(21, "B", [many]))
     [row] = made["experiments"][0]["trials"]
     assert row["label"] == "Adam, batch 32" and [seed["seed"] for seed in row["seeds"]] == [0, 1, 2]
     assert row["measured"]["validation"]["mean"] == pytest.approx((87.65 + 88.1 + 88.0) / 3)
@@ -131,3 +156,125 @@ def test_trial_that_is_trained_as_a_system_takes_the_seeds_of_that_and_is_judged
 def test_records_that_cannot_be_compared_are_refused(other: dict[str, Any]) -> None:
     with pytest.raises(RunError, match=f"the earlier record has other {next(iter(other))}"):
         joined(_record(20, "A", [_row("ann", 1)]), _record(21, "B", [_row("ann", 1)], **other))
+
+
+def _labels(record: dict[str, Any], name: str) -> dict[str, int]:
+    (entry,) = [entry for entry in record["experiments"] if entry["id"] == name]
+    return {trial["label"]: len(trial["seeds"]) for trial in entry["trials"]}
+
+
+def test_trials_of_an_experiment_are_joined_one_by_one() -> None:
+    first = _record(20, "A", [], experiments=[_trials("s4_loss", cross=[_seed(0), _seed(1)], negative=[_seed(0)])])
+    latest = _record(21, "B", [], experiments=[_trials("s4_loss", margin=[_seed(0)])])
+    made = joined(first, latest)
+    assert _labels(made, "s4_loss") == {"cross-entropy": 2, "multi-margin": 1, "negative log-likelihood": 2}
+    (entry,) = made["experiments"]
+    assert [trial.get("recorded", {}).get("cpu") for trial in entry["trials"]] == ["A", None, "A"]
+
+
+def test_rows_of_one_training_have_the_same_figures_also_where_as_many_seeds_are_recorded() -> None:
+    former = _trials("s4_optimizer", SGD=[_seed(0, 80.0)])
+    former["recorded"] = {"created": "2026-11-10T10:00:00+00:00", "cpu": "Z"}
+    made = joined(_record(20, "A", [], experiments=[former]), _record(21, "B", [_row("tiny_vgg", 1)]))
+    (trial,) = made["experiments"][0]["trials"]
+    assert trial["measured"] == made["systems"][0]["measured"] and "recorded" not in trial
+    alone = joined(_record(20, "A", [], experiments=[former]), _record(21, "B", []))
+    assert alone["experiments"][0]["trials"][0]["recorded"]["cpu"] == "Z"  # the experiment's, not the record's
+    said = page.page({**result("zoo"), **{name: alone[name] for name in ("systems", "experiments")}})
+    assert "- recorded on Z, 2026-11-10: all trials" in said
+
+
+def _compressed(row: dict[str, Any], int8: float, test: float) -> dict[str, Any]:
+    made = {"variant": "pruned80_int8_w8a8", "seed": 0, "left_out": None, "test": test, "int8_test": int8}
+    sizes = {"size_bytes": 1, "gzip_bytes": 1, "macs": None}
+    row["seeds"][0]["test"]["int8_w8a8"] = int8
+    return {**row, "compressed": [{**made, **sizes}]}
+
+
+def test_compressed_variants_stay_and_are_held_against_their_own_training() -> None:
+    first, latest = _compressed(_row("tiny_vgg", 1), 87.45, 87.5), _row("tiny_vgg", 3)
+    latest["seeds"][0]["test"]["int8_w8a8"] = 87.86
+    made = joined(_record(20, "A", [first]), _record(21, "B", [latest]))
+    assert len(made["systems"][0]["seeds"]) == 3
+    (variant,) = made["systems"][0]["compressed"]
+    assert variant["recorded"]["cpu"] == "A"
+    made["latency"] = None
+    assert page_compressed.rows(made)[0][2:4] == ["87.50", "+0.05"]  # 87.50 - 87.45
+
+
+def test_variants_of_shortened_trainings_give_way_with_them() -> None:
+    first = _compressed(_row("tiny_vgg", 1, "shortened: 1 of 3 epochs"), 80.0, 79.0)
+    assert joined(_record(20, "A", [first]), _record(21, "B", [_row("tiny_vgg", 1)]))["systems"][0]["compressed"] == []
+
+
+def test_trial_of_another_recipe_is_left_out_and_the_choice_is_of_the_others() -> None:
+    search = _trials("s0_random_search", adam=[_seed(0)])
+    for number, trial in enumerate(search["trials"]):
+        trial["seeds"] = [_seed(0, 80.0 + number)]
+        trial["seeds"][0]["test"]["float32"] = None
+    stale = search["trials"][-1]  # 8: adamw
+    stale["recipe"]["params"]["weight_decay"] = 0.0
+    stale["seeds"][0]["test"]["float32"] = 90.0
+    made = joined(_record(20, "A", [], experiments=[search]), _record(21, "B", []))
+    (entry,) = made["experiments"]
+    assert stale["label"] not in _labels(made, "s0_random_search")
+    assert entry["chosen"] == search["trials"][-2]["label"]
+    said = page.page({**result("zoo"), "systems": [], "experiments": [entry]})
+    assert f"Chosen by the validation images, of the trials that are recorded: {entry['chosen']}." in said
+
+
+def test_every_recorded_row_is_of_the_recipe_that_it_has_today() -> None:
+    record = result("zoo")
+    for entry in record["experiments"]:
+        planned = {row.label: row for row in planned_trials(entry["id"], None)}
+        for trial in entry["trials"]:
+            row = planned[trial["label"]]
+            assert trial["key"] == row.key and _is_of(trial["recipe"], row), f"{entry['id']}, {row.label}"
+    figures: dict[str, Any] = {}
+    trials = [trial for entry in record["experiments"] for trial in entry["trials"]]
+    for row in [*record["systems"], *trials]:
+        assert figures.setdefault(row["key"], row["measured"]) == row["measured"], row["key"]
+
+
+def test_claim_that_nobody_believes_is_not_credible_where_all_seeds_diverge() -> None:
+    (row,) = [row for row in planned_trials("s4_loss", None) if row.label == "multi-margin"]
+    verdict = judged(row, [], ["the loss became infinite"], samples=SAMPLES, limits=[])["verdict"]
+    assert verdict["name"] == "not credible" and verdict["reason"].endswith("is above 96.4 %")
+    plain = judged(dataclasses.replace(row, doubt=""), [], ["the loss became infinite"], samples=SAMPLES, limits=[])
+    assert plain["verdict"]["name"] == "not reproduced"
+
+
+def test_page_marks_what_a_document_does_not_state_of_a_training() -> None:
+    said = page.page(None)
+    assert (
+        "- trained: Adam (assumed) at 0.001 (assumed), batch 128 (assumed), 20 epochs (assumed); model `lenet5`" in said
+    )
+    assert "- trained: Adam at 0.001 (assumed), batch 128, 50 epochs; model `kadam_arch3`" in said
+    assert "- trained: Adam at 0.005, batch 512, 20 epochs; model `vijayaraj_cnn`" in said
+    # Wherever a field is marked, and nowhere else, a sentence names the optimiser, the rate or the training.
+    for system in documented_systems():
+        sentences = " ".join(system.assumed).lower()
+        named = any(word in sentences for word in ("optimiser", "rate is not", "training", "ray tune"))
+        split = system.id in (
+            "pca_dnn",
+            "pca_dnn_deep",
+            "tiny_vgg",
+        )  # these say something of the split, not of the rate
+        assert bool(system.assumed_training) == (named and not split), system.id
+
+
+def test_training_that_diverged_by_another_recipe_is_tried_again(tmp_path: Path) -> None:
+    row, other = planned_trials("s4_learning_rate", None)[:2]
+    folder.write_diverged(tmp_path, {row.key: {1: "infinite"}, other.key: {0: "NaN"}}, [row, other])
+    assert folder.diverged(tmp_path, [row, other]) == {row.key: {1: "infinite"}, other.key: {0: "NaN"}}
+    corrected = dataclasses.replace(row, recipe=dataclasses.replace(row.recipe, learning_rate=0.002))
+    assert folder.diverged(tmp_path, [corrected, other]) == {other.key: {0: "NaN"}}
+    (tmp_path / "diverged.json").write_text('{"ann": {"0": "of before recipes were in it"}}')
+    assert folder.diverged(tmp_path, [planned_system("ann", None)]) == {}
+    (tmp_path / "diverged.json").write_text('["ann"]')
+    with pytest.raises(RunError, match="is damaged"):
+        folder.diverged(tmp_path, [row])
+
+
+def test_page_says_that_one_seed_is_no_finding_within_a_point() -> None:
+    assert "by about a point or less is no finding" in page.page(result("zoo"))

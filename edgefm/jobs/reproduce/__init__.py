@@ -133,9 +133,13 @@ class _Work:
         dataset: Dataset,
         progress: Progress,
     ) -> None:
+        from edgefm.zoo.documented import system_ids
+        from edgefm.zoo.experiments import experiment_ids
+
         self.out, self.learning, self.settings = out, learning, settings
         self.dataset, self.progress = dataset, progress
-        self.diverged = folder.diverged(out)
+        self._all = plan.planned((*system_ids(), *experiment_ids()), epochs=settings["epochs"])
+        self.diverged = folder.diverged(out, self._all)
 
     def train(self, rows: Sequence[plan.PlannedTraining], count: int) -> None:
         """Train all rows with all seeds, leaving out what is there, and say how long the rest will take."""
@@ -157,7 +161,7 @@ class _Work:
             pace.took(row.key, (time.perf_counter() - began) / row.epochs)
             if message is not None:
                 self.diverged.setdefault(row.key, {})[seed] = message
-                folder.write_diverged(self.out, self.diverged)
+                folder.write_diverged(self.out, self.diverged, self._all)
                 self.progress.note(f"{row.key}, seed {seed}: {message}")
             if number + 1 == len(left) or left[number + 1][0] is not row:
                 self.write(None)

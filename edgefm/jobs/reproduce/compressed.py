@@ -23,7 +23,7 @@ from edgefm.jobs.reproduce.plan import PlannedTraining
 from edgefm.jobs.run import Run
 from edgefm.recipes import Variant, variant_named
 
-_REFERENCE = "float32"
+_REFERENCE, _INT8 = VARIANTS
 _PERCENT = 100
 
 
@@ -79,7 +79,7 @@ def compress(
 def figures_of(out: Path, row: PlannedTraining) -> list[dict[str, Any]]:
     """Return what was made of the first finished training of a row: test accuracy in percent, bytes, MACs, by variant.
 
-    A variant that could not be made has the reason instead.
+    A variant that could not be made has the reason instead. `int8_test` is the accuracy of int8 of the same training.
     """
     finished = one_training.finished_seeds(out, row)
     directory = _opened(out, row, finished[0]) if finished else None
@@ -91,7 +91,8 @@ def figures_of(out: Path, row: PlannedTraining) -> list[dict[str, Any]]:
         if step.kind == "quantize" and len(names) == len(VARIANTS) and names[0] == _REFERENCE and names != VARIANTS:
             figures = _figures(out, directory, step, names[1], seed=finished[0])
             if figures is not None:
-                found[names[1]] = figures
+                int8 = one_training.figures_of(out, row, finished[0])["test"][_INT8]
+                found[names[1]] = {**figures, "int8_test": int8}
     return list(found.values())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from edgefm.core import artefacts
 from edgefm.core.documents import read_json
 from edgefm.core.errors import RunError
 from edgefm.core.given import links
+from edgefm.jobs.reproduce.plan import PlannedTraining
 
 SETTINGS_FILE = "reproduce.json"
 RECORD_FILE = "zoo.json"
@@ -52,9 +54,12 @@ def held(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
         lock.release()
 
 
-def diverged(folder: Path) -> dict[str, dict[int, str]]:
+def diverged(folder: Path, rows: Sequence[PlannedTraining]) -> dict[str, dict[int, str]]:
     """Return the messages of trainings whose loss became infinite, by key and seed: they are not tried again.
 
+    Args:
+      folder: of the reproduction.
+      rows: that may be trained in it; what diverged by another recipe of the same key is left out.
     Raises:
       RunError: the file that holds them is damaged.
     """
@@ -62,16 +67,30 @@ def diverged(folder: Path) -> dict[str, dict[int, str]]:
     if not path.exists():
         return {}
     value = read_json(path, what="list of diverged trainings", error=RunError, hint=f"Remove {path} to try them again.")
+    recipes = _recipes(rows)
     try:
-        return {str(key): {int(seed): str(text) for seed, text in seeds.items()} for key, seeds in value.items()}
-    except (AttributeError, ValueError):
+        return {
+            str(key): {int(seed): str(text) for seed, text in one["seeds"].items()}
+            for key, one in value.items()
+            if "recipe" in one and one["recipe"] == recipes.get(key)  # a list of before recipes were in it has none
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged", hint="Remove it to try its trainings again.") from None
 
 
-def write_diverged(folder: Path, messages: Mapping[str, Mapping[int, str]]) -> None:
-    """Write the messages of trainings whose loss became infinite."""
-    by_text = {key: {str(seed): text for seed, text in seeds.items()} for key, seeds in messages.items()}
+def write_diverged(folder: Path, messages: Mapping[str, Mapping[int, str]], rows: Sequence[PlannedTraining]) -> None:
+    """Write the messages of trainings whose loss became infinite, with the recipes of their rows."""
+    recipes = _recipes(rows)
+    by_text = {
+        key: {"recipe": recipes[key], "seeds": {str(seed): text for seed, text in seeds.items()}}
+        for key, seeds in messages.items()
+    }
     artefacts.write_json(folder / _DIVERGED_FILE, by_text)
+
+
+def _recipes(rows: Sequence[PlannedTraining]) -> dict[str, Any]:
+    """Return the recipe of each row as JSON has it, by key."""
+    return {row.key: json.loads(json.dumps(row.recipe.to_json())) for row in rows}
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from edgefm.jobs.reproduce.page_text import NOT_YET, OTHER_PROCESSOR, how, ratio
 from edgefm.statistics.claim import figure
 from edgefm.zoo.catalogue import Claim
 from edgefm.zoo.documented import documented_systems
-from edgefm.zoo.documented.system import DocumentedSystem
+from edgefm.zoo.documented.system import WHOLE_TRAINING, DocumentedSystem
 from edgefm.zoo.experiments import experiments
 from edgefm.zoo.experiments.trials import Experiment
 
@@ -20,6 +20,10 @@ SUMMARY = (
     "int8 test", "int8 size", "int8 p50, ratio",
 )  # fmt: skip
 PICTURES = "data/"
+_ONE_SEED = (
+    "Of one seed the spread is not known. Seeds of one training differ by up to a point here, more after few epochs: a "
+    "row of one seed that misses or exceeds its claim by about a point or less is no finding."
+)
 _SPLITS = ("train", "validation", "test")
 _INT8, _FLOAT32 = "int8_w8a8", "float32"
 
@@ -36,10 +40,14 @@ def page(record: Mapping[str, Any] | None, *, pictures: str = PICTURES) -> str:
     latency = record["latency"] if record else None
     parts = [
         "# The documented systems",
-        "Every system that the project's five source documents (S0 to S4) describe or cite, trained as they say: what "
-        "they claim, how contradictions are read, what came out. `edgefm zoo reproduce` does it anew, see "
-        "[edgefm zoo](commands/zoo.md).",
-        *([data_line(record), f"Verdicts: {record['rule']}"] if record else [f"Nothing is recorded: {how()}"]),
+        "Every system that the project's five source documents (S0 to S4) describe or cite, trained as they say, with "
+        "what they leave open assumed and marked so: what they claim, how contradictions are read, what came out. "
+        "`edgefm zoo reproduce` does it anew, see [edgefm zoo](commands/zoo.md).",
+        *(
+            [data_line(record), f"Verdicts: {record['rule']} {_ONE_SEED}"]
+            if record
+            else [f"Nothing is recorded: {how()}"]
+        ),
         "Claims are in percent; the training figures are those of the last epoch while weights still changed, as the "
         "documents print them. A figure is the mean over the seeds, its range in brackets. Test accuracy is that of "
         f"the float32 `.tflite` file. {_latency_line(latency)}",
@@ -147,7 +155,7 @@ def _section(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
     cited = f", citing {system.cites}" if system.cites else ""
     lines = [
         f"- {system.document}{cited}: {known.title}: {known.summary}",
-        f"- trained as stated: {_training(recipe)}; model `{recipe.model}`",
+        f"- trained: {_training(recipe, system.assumed_training)}; model `{recipe.model}`",
         f"- claimed: {_claims(system.claim)}{_losses(system.claim)}",
         *([f"- reading: {system.reading}"] if system.reading else []),
         *(f"- assumed: {sentence}" for sentence in system.assumed),
@@ -196,6 +204,18 @@ def _earlier(row: Mapping[str, Any]) -> str:
     return f"; recorded on {recorded['cpu']}, {recorded['created'][:10]}" if recorded else ""
 
 
+def _origins(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say when and on what trials were recorded that come from earlier records, a line for each."""
+    origins: dict[str, list[str]] = {}
+    for label, row in trials.items():
+        if row.get("recorded"):
+            origins.setdefault(_earlier(row).removeprefix("; "), []).append(label)
+    return [
+        f"- {origin}: {'all trials' if len(labels) == len(trials) else '; '.join(labels)}"
+        for origin, labels in origins.items()
+    ]
+
+
 def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
     """Return the section of an experiment, with all trials."""
     found = {trial["label"]: trial for trial in recorded["trials"]} if recorded else {}
@@ -208,8 +228,11 @@ def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
         f"- {label}: {row['verdict']['reason']}" for label, row in found.items() if row["verdict"]["by"] is not None
     ]
     reasons += [f"- {limit}" for limit in sorted({one for row in found.values() for one in row["verdict"]["limits"]})]
-    chosen = f"Chosen by the validation images: {recorded['chosen']}." if recorded and recorded["chosen"] else ""
-    again = "" if len(found) == len(entry.trials) else f"{NOT_YET}: {how(entry.id)}"
+    whole = len(found) == len(entry.trials)
+    chosen = f"Chosen by the validation images{'' if whole else ', of the trials that are recorded'}: "
+    chosen = f"{chosen}{recorded['chosen']}." if recorded and recorded["chosen"] else ""
+    again = "" if whole else f"{NOT_YET}: {how(entry.id)}"
+    reasons += _origins(found)
     headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
     parts = [f"### {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", table(headers, rows), chosen]
     crossed = [_folds(row) for row in found.values() if any("accuracies" in seed for seed in row["seeds"])]
@@ -241,9 +264,14 @@ def _losses(claim: Claim) -> str:
     return f"; loss {figure(claim.train_loss)} / {figure(claim.validation_loss)}"
 
 
-def _training(recipe: Any) -> str:
+def _training(recipe: Any, assumed: Sequence[str]) -> str:
+    """Return how a system is trained, with what its document does not state marked."""
+    mark = {name: " (assumed)" if name in assumed else "" for name in WHOLE_TRAINING}
     optimizer = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}[recipe.optimizer]
-    return f"{optimizer} at {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs"
+    return (
+        f"{optimizer}{mark['optimizer']} at {recipe.learning_rate:g}{mark['learning_rate']}, "
+        f"batch {recipe.batch_size}{mark['batch_size']}, {recipe.epochs} epochs{mark['epochs']}"
+    )
 
 
 def _mean(spread: Mapping[str, Any] | None) -> str:

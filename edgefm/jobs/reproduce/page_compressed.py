@@ -42,7 +42,7 @@ def rows(record: Mapping[str, Any]) -> list[list[str]]:
             f"`{row['id']}`",
             f"`{variant['variant']}`",
             "-" if variant["test"] is None else f"{variant['test']:.2f}",
-            _against_int8(row, variant),
+            _against_int8(variant),
             f"{variant['size_bytes'] / 1000:,.1f} KB",
             f"{variant['gzip_bytes'] / 1000:,.1f} KB",
             "-" if variant["macs"] is None else f"{variant['macs'] / 1e6:.2f} M",
@@ -58,8 +58,7 @@ def _made(record: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[st
     return [(row, variant) for row in record["systems"] for variant in row.get("compressed", ())]
 
 
-def _against_int8(row: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
-    """Return the points of a variant against int8 of the same seed."""
-    seed = next((seed for seed in row["seeds"] if seed["seed"] == variant["seed"]), None)
-    reference = seed["test"][_INT8] if seed else None
+def _against_int8(variant: Mapping[str, Any]) -> str:
+    """Return the points of a variant against int8 of the training that it was made of."""
+    reference = variant.get("int8_test")
     return "-" if reference is None or variant["test"] is None else f"{variant['test'] - reference:+.2f}"

@@ -13,9 +13,10 @@ from edgefm.data.dataset import Dataset
 from edgefm.data.source import FASHION_MNIST
 from edgefm.jobs.reproduce import compressed, data_space, folds, one_training
 from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
-from edgefm.statistics.claim import NOT_REPRODUCED, RULE, ClaimVerdict, judge_claim, mean_of_seeds
+from edgefm.statistics.claim import NOT_CREDIBLE, NOT_REPRODUCED, RULE, ClaimVerdict, judge_claim, mean_of_seeds
 from edgefm.zoo.documented import documented_systems
 from edgefm.zoo.experiments import experiments
+from edgefm.zoo.experiments.trials import Experiment
 
 SCHEMA_VERSION = 1
 _SPLITS = ("train", "validation", "test")
@@ -115,18 +116,34 @@ def _experiments(
                 trials.append({"label": row.label, **measured})
         if trials:
             best = chosen_trial(out, rows, diverged) if experiment.search else None
-            entries.append(
-                {
-                    "id": experiment.id,
-                    "document": experiment.document,
-                    "title": experiment.title,
-                    "reading": experiment.reading,
-                    "search": experiment.search,
-                    "chosen": best and best.label,
-                    "trials": trials,
-                }
-            )
+            entries.append(experiment_entry(experiment, trials, chosen=best.label if best else None))
     return entries
+
+
+def experiment_entry(
+    experiment: Experiment, trials: Sequence[Mapping[str, Any]], *, chosen: str | None
+) -> dict[str, Any]:
+    """Return an experiment with its measured trials.
+
+    Args:
+      experiment: it.
+      trials: each with its label.
+      chosen: the label of the trial that a search chose; None of no search, or while none is chosen.
+    """
+    return {
+        "id": experiment.id,
+        "document": experiment.document,
+        "title": experiment.title,
+        "reading": experiment.reading,
+        "search": experiment.search,
+        "chosen": chosen,
+        "trials": list(trials),
+    }
+
+
+def stated(row: PlannedTraining) -> dict[str, Any]:
+    """Return what is claimed of a row, of how many epochs, and what speaks against it."""
+    return {"stated_epochs": row.stated_epochs, "claim": dataclasses.asdict(row.claim), "doubt": row.doubt}
 
 
 def _measured(
@@ -150,9 +167,7 @@ def _measured(
     return {
         "key": row.key,
         "recipe": row.recipe.to_json(),
-        "stated_epochs": row.stated_epochs,
-        "claim": dataclasses.asdict(row.claim),
-        "doubt": row.doubt,
+        **stated(row),
         "diverged": {str(seed): message for seed, message in messages.items()},
         **judged(row, found["seeds"], list(messages.values()), samples=samples, limits=limits),
         **found["files"],
@@ -186,7 +201,8 @@ def judged(
     decides = _deciding(row)
     verdict = verdicts[decides or "test"]
     if not seeds and decides is not None:
-        verdict = ClaimVerdict(name=NOT_REPRODUCED, reason=messages[0])
+        reason = f"{messages[0]}; {row.doubt}" if row.doubt else messages[0]
+        verdict = ClaimVerdict(name=NOT_CREDIBLE if row.doubt else NOT_REPRODUCED, reason=reason)
     return {
         "seeds": list(seeds),
         "measured": {name: _spread(values) for name, values in accuracies.items()},

@@ -24,6 +24,7 @@ SYSTEMS = (
         document="S0",
         cites="Kadam, Adamuthe and Patil 2020, Journal of Scientific Research 64(2)",
         recipe=as_stated("kadam_arch3", batch_size=128, epochs=50),
+        assumed_training=("learning_rate",),
         assumed=(
             "S0 states the kernels, the dropout and the number of layers, not their widths: 32, 64 and 128 filters and "
             "128 units are built.",

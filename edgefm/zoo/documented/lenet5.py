@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgefm.zoo.catalogue import Architecture, Claim
-from edgefm.zoo.documented.system import CLASSES, SHAPE, DocumentedSystem, as_stated, sequential
+from edgefm.zoo.documented.system import CLASSES, SHAPE, WHOLE_TRAINING, DocumentedSystem, as_stated, sequential
 
 ARCHITECTURE = Architecture(
     name="lenet5",
@@ -24,6 +24,7 @@ SYSTEMS = (
         document="S1",
         cites="LeCun et al. 1998",
         recipe=as_stated("lenet5", batch_size=128, epochs=20),
+        assumed_training=WHOLE_TRAINING,
         assumed=(
             "The training is not stated: Adam at 1e-3, batch 128 and 20 epochs are assumed.",
             "Pools have no weights and the last layer is a softmax, as is common today.",

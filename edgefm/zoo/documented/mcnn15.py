@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgefm.zoo.catalogue import Architecture, Claim
-from edgefm.zoo.documented.system import CLASSES, SHAPE, DocumentedSystem, as_stated, sequential
+from edgefm.zoo.documented.system import CLASSES, SHAPE, WHOLE_TRAINING, DocumentedSystem, as_stated, sequential
 
 ARCHITECTURE = Architecture(
     name="mcnn15",
@@ -24,6 +24,7 @@ SYSTEMS = (
         document="S0",
         cites="Nocentini et al. 2022, Sensors 22(23), 9544",
         recipe=as_stated("mcnn15", batch_size=128, epochs=30),
+        assumed_training=WHOLE_TRAINING,
         assumed=(
             "S0 states fifteen convolutions only: three stages of five with 32, 64 and 128 filters, batch "
             "normalisation and one hidden dense layer are built.",

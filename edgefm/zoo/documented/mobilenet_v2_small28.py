@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgefm.zoo.catalogue import Architecture, Claim
-from edgefm.zoo.documented.system import CLASSES, SHAPE, DocumentedSystem, as_stated
+from edgefm.zoo.documented.system import CLASSES, SHAPE, WHOLE_TRAINING, DocumentedSystem, as_stated
 
 _WIDTH = 0.5
 _STEM, _HEAD = 16, 640
@@ -29,6 +29,7 @@ SYSTEMS = (
         document="S2",
         cites="Wang",
         recipe=as_stated("mobilenet_v2_small28", batch_size=128, epochs=20),
+        assumed_training=WHOLE_TRAINING,
         assumed=(
             "Neither scaling nor training is stated: half the width, strides in the third and fourth stage only, Adam "
             "at 1e-3, batch 128 and 20 epochs are assumed, from random weights.",

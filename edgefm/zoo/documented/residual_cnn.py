@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgefm.zoo.catalogue import Architecture, Claim
-from edgefm.zoo.documented.system import CLASSES, SHAPE, DocumentedSystem, as_stated
+from edgefm.zoo.documented.system import CLASSES, SHAPE, WHOLE_TRAINING, DocumentedSystem, as_stated
 
 ARCHITECTURE = Architecture(
     name="residual_cnn",
@@ -24,6 +24,7 @@ SYSTEMS = (
         document="S1",
         cites="Bhatnagar, Ghosal and Kolekar 2017, ICIIP",
         recipe=as_stated("residual_cnn", batch_size=128, epochs=20),
+        assumed_training=WHOLE_TRAINING,
         assumed=(
             "Neither layers nor training are stated beyond batch normalisation and residual skips: three residual "
             "blocks, Adam at 1e-3, batch 128 and 20 epochs are assumed.",

@@ -11,6 +11,7 @@ SYSTEMS = (
         id="enhanced_cnn",
         document="S0",
         recipe=as_stated("enhanced_cnn", batch_size=512, epochs=100),
+        assumed_training=("optimizer", "learning_rate"),
         assumed=(*_ASSUMED, "The place of the ReLU is not stated: Conv, ReLU, batch normalisation is built."),
         reading=(
             "S0 gives 422,474 parameters and 448 that are not trained. The 448 are the moving means and variances of "
@@ -21,6 +22,7 @@ SYSTEMS = (
         id="basic_cnn",
         document="S0",
         recipe=as_stated("basic_cnn", batch_size=512, epochs=100),
+        assumed_training=("optimizer", "learning_rate"),
         assumed=_ASSUMED,
         reading="S0 shows it as the example of overfitting: 100 % of the training images, 91.7 % of the others.",
     ),

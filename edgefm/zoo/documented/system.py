@@ -11,6 +11,8 @@ from edgefm.zoo.catalogue import Architecture, Claim, architecture
 # Every system of the documents learns Fashion-MNIST.
 SHAPE = (28, 28, 1)
 CLASSES = 10
+# Fields of a recipe of which a document says nothing at all.
+WHOLE_TRAINING = ("optimizer", "learning_rate", "batch_size", "epochs")
 DOCUMENTS = ("S0", "S1", "S2", "S3", "S4")
 
 
@@ -23,6 +25,7 @@ class DocumentedSystem:
       document: that describes or cites it, 'S0' to 'S4'.
       cites: whom the document cites for it; '' where it is the document's own.
       recipe: the training as the document states it; what it does not state is in `assumed`.
+      assumed_training: the fields of the recipe that the document does not state, of those that its page prints.
       assumed: what was chosen here because the document does not say it, a sentence each.
       reading: what the document says in two ways, or wrongly, and which way is built; '' where it is clear.
       doubt: why its claim is not credible; '' where it may be true.
@@ -32,6 +35,7 @@ class DocumentedSystem:
     document: str
     cites: str = ""
     recipe: Training
+    assumed_training: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     reading: str = ""
     doubt: str = ""

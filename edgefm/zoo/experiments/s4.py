@@ -67,8 +67,11 @@ EXPERIMENTS = (
         title="pooling",
         reading=_READING,
         trials=tuple(
-            Trial(label=pooling, recipe=replace(_BASE, model_options={"pooling": pooling}), claim=_claim(train, test))
-            for pooling, train, test in (("max", 88.21, 88.42), ("average", 87.95, 87.78))
+            Trial(label=pooling, recipe=replace(_BASE, model_options=options), claim=_claim(train, test))
+            for pooling, options, train, test in (
+                ("max", {}, 88.21, 88.42),  # as tiny_vgg is
+                ("average", {"pooling": "average"}, 87.95, 87.78),
+            )
         ),
     ),
     Experiment(
