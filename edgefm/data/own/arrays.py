@@ -19,12 +19,10 @@ from edgefm.data import checks, masks
 from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
 from edgefm.data.own import several_inputs
+from edgefm.data.own.cut import cut
 from edgefm.data.own.tasks import one_hot, signs, task_of
-from edgefm.data.sampling import shares_split
 
 SPLITS = ("train", "validation", "test")
-# What is cut from the training samples where a split is not given.
-HELD_OUT = 0.1
 # The words for a split in the names of arrays, folders and files.
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"} | {
     "validation": "validation",
@@ -48,12 +46,14 @@ class Arrays:
       source: where they come from, for messages, e.g. a file's name.
       labels: class names, where the source itself gives them.
       flippable: see `Dataset`, where the source itself says it.
+      fresh: nobody else holds the arrays: they may be overwritten, so that no second copy is needed.
     """
 
     splits: Mapping[str, tuple[NDArray[Any], NDArray[Any] | None]]
     source: str
     labels: tuple[str, ...] | None = None
     flippable: bool | None = None
+    fresh: bool = False
 
 
 def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
@@ -170,7 +170,7 @@ def dataset_of(
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
-        _cut(inputs, targets, missing, classes=task == "classification", seed=seed)
+        cut(inputs, targets, missing, classes=task == "classification", seed=seed, fresh=arrays.fresh)
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
         progress.note(f"{source} has no {' and no '.join(missing)} split: cut from train with seed {seed}; now {sizes}")
     # Some figures are taken on the first samples alone: these must not be all of one class.
@@ -311,14 +311,3 @@ def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _cut(
-    inputs: dict[str, NDArray[Any]], targets: dict[str, NDArray[Any]], missing: list[str], *, classes: bool, seed: int
-) -> None:
-    """Move a share of the training samples into each missing split."""
-    x, y = inputs["train"], targets["train"]
-    groups = y if classes else np.zeros(len(x), np.int64)
-    parts = shares_split(groups, shares=[HELD_OUT] * len(missing), seed=seed)
-    for split, places in zip(("train", *missing), parts, strict=True):
-        inputs[split], targets[split] = x[places], y[places]

@@ -101,7 +101,6 @@ def cross_validate(
       TrainingDivergedError: the loss is not finite.
     """
     training = dataclasses.replace(recipe.training, patience=None)
-    images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
     fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
@@ -126,14 +125,8 @@ def cross_validate(
         answers = _kept(kept, (int(held.sum()), len(dataset.labels)))
         if answers is None:
             progress.note(f"fold {index + 1} of {folds}: {int((~held).sum()):,} images train, {int(held.sum()):,} test")
-            part = dataclasses.replace(
-                dataset,
-                train=Split(name="train", images=images[~held], labels=truth[~held]),
-                validation=Split(name="validation", images=images[held], labels=truth[held]),
-                sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
-            )
             answers = _trained(
-                part,
+                _divided(dataset, truth, held, sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}"),
                 training,
                 device=device,
                 folder=folder / f"fold-{index + 1}",
@@ -157,6 +150,30 @@ def cross_validate(
         seed=seed,
         recipe=recipe,
     )
+
+
+def _divided(dataset: Dataset, truth: NDArray[np.int64], held: NDArray[np.bool_], *, sha256: str) -> Dataset:
+    """Return a data set that validates on the samples that a fold holds out, and trains on the others.
+
+    Nobody but the caller holds these images: two folds are never in memory at once.
+    """
+    return dataclasses.replace(
+        dataset,
+        train=Split(name="train", images=_images(dataset, ~held), labels=truth[~held]),
+        validation=Split(name="validation", images=_images(dataset, held), labels=truth[held]),
+        sha256=sha256,
+    )
+
+
+def _images(dataset: Dataset, chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return some images of the training and validation splits, in this order, chosen by a mask over both."""
+    train, validation = dataset.train.images, dataset.validation.images
+    images = np.empty((int(chosen.sum()), *train.shape[1:]), train.dtype)
+    of_train = int(chosen[: len(train)].sum())
+    # The mode keeps numpy from making a copy of what it writes.
+    np.take(train, np.flatnonzero(chosen[: len(train)]), axis=0, out=images[:of_train], mode="clip")
+    np.take(validation, np.flatnonzero(chosen[len(train) :]), axis=0, out=images[of_train:], mode="clip")
+    return images
 
 
 def _trained(
