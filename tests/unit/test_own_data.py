@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from edgefm.core.errors import DataError, RecipeError, RuntimeUnavailableError
 from edgefm.data import from_arrays
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset, Split, reordered
 from edgefm.data.own.load import load_data
+from edgefm.data.picture_file import open_picture, pixels_of
 from edgefm.data.sampling import sample_order, shares_split
 from tests.fixtures.notes import Notes
 
@@ -390,6 +391,19 @@ def test_damaged_pictures_are_counted_and_the_first_named(tmp_path: Path) -> Non
         load_data(str(tmp_path), input_shape=SHAPE)
     assert caught.value.message.count("\n  - ") == 5 and "and 2 more" in caught.value.message
     assert str(tmp_path / "green" / "0.png") in caught.value.message
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_in_cie_lab_is_read_as_its_colours(tmp_path: Path, channels: int) -> None:
+    # LittleCMS makes Lab of a colour; what is read is that colour again, or its luma by ITU-R 601.
+    colour = (200, 90, 40)
+    srgb, of_lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(Image.new("RGB", (8, 8), colour), srgb, of_lab, outputMode="LAB")
+    assert lab is not None
+    lab.save(tmp_path / "lab.tif")
+    pixels = pixels_of(open_picture(tmp_path / "lab.tif"), (8, 8, channels)).astype(float)
+    expected = colour if channels == 3 else (0.299 * 200 + 0.587 * 90 + 0.114 * 40,)
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=3)
 
 
 @pytest.mark.parametrize("kind", ["empty", "nested"])
