@@ -123,8 +123,8 @@ def _with_splits(dataset: Dataset, splits: Sequence[Split]) -> Dataset:
 
 def shared_images(first: Split, second: Split) -> int:
     """Return how many samples of `first` are also in `second`, value by value."""
-    known = {_digest(image) for image in second.images}
-    return sum(_digest(image) in known for image in first.images)
+    known = {digest(image) for image in second.images}
+    return sum(digest(image) in known for image in first.images)
 
 
 def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: str) -> str:
@@ -137,7 +137,8 @@ def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: st
     return total.hexdigest()
 
 
-def _digest(sample: NDArray[Any]) -> bytes:
+def digest(sample: NDArray[Any]) -> bytes:
+    """Return 16 bytes that equal samples of one shape share, and others do not."""
     return hashlib.blake2b(_bytes(sample), digest_size=16).digest()
 
 

@@ -16,11 +16,12 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import TASKS
 from edgefm.core.text import few
 from edgefm.data import checks, masks
-from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
+from edgefm.data.dataset import Dataset, Split, content_sha256
 from edgefm.data.head import ModelHead
 from edgefm.data.own import several_inputs
 from edgefm.data.own.cut import cut
 from edgefm.data.own.tasks import one_hot, signs, task_of
+from edgefm.data.repeated import note_shared
 
 SPLITS = ("train", "validation", "test")
 # The words for a split in the names of arrays, folders and files.
@@ -191,12 +192,8 @@ def dataset_of(
     progress.step("check data", 1, 3)
     checks.check(dataset, source=source, progress=progress)
     progress.step("check data", 2, 3)
-    repeated = shared_images(dataset.test, dataset.train)
+    note_shared(dataset, progress)
     progress.step("check data", 3, 3)
-    if repeated:
-        progress.note(
-            f"{repeated} of the {len(dataset.test)} test samples are also training samples: results will be too good"
-        )
     return dataset
 
 

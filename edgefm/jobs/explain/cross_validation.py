@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import shutil
 import statistics
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from edgefm.core.given import npz
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
+from edgefm.data.repeated import equal_groups
 from edgefm.jobs.explain.leakage import FoldRecipe
 from edgefm.jobs.explain.subject import probabilities_of
 from edgefm.recipes import Training
@@ -102,7 +104,13 @@ def cross_validate(
     """
     training = dataclasses.replace(recipe.training, patience=None)
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
-    fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
+    groups = equal_groups(itertools.chain(dataset.train.images, dataset.validation.images))
+    repeated = int((groups != np.arange(len(groups))).sum())
+    if repeated:
+        progress.note(
+            f"{repeated:,} of the {len(truth):,} images are equal to another one: equal images are in the same fold"
+        )
+    fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed, groups=groups)
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
     identity = {
         "recipe": training.to_json(),
@@ -114,6 +122,7 @@ def cross_validate(
         "keras": device.keras,
         "precision": device.precision,
         "edgefm": environment.versions()["edgefm"],
+        **({"equal_images": "in the same fold"} if repeated else {}),  # older folds had them apart
     }
     folder = root / artefacts.sha256_json(identity)[:16]
     probabilities = np.zeros((len(truth), len(dataset.labels)), np.float32)
