@@ -22,8 +22,8 @@ def stratified_folds(
     """Return the fold of each sample, int64 [n], 0 to folds - 1.
 
     Of each class, every fold has as many samples as the others, or one more; so have the folds altogether. Samples of a
-    group count as its first one, and go to the same fold. The random
-    keys are raw output of PCG64, which NumPy promises never to change.
+    group count as its first one, and go to the same fold. The random keys are raw output of PCG64, which NumPy promises
+    never to change.
 
     >>> stratified_folds(np.array([0, 0, 1, 1, 1, 1]), 2).tolist().count(0)
     3
@@ -33,7 +33,8 @@ def stratified_folds(
       folds: number of folds.
       names: of the classes, for messages.
       seed: 0 or more.
-      groups: int64 [n], the place of the first sample of each one's group, such as equal pictures; None: each by itself.
+      groups: int64 [n], the place of the first sample of each one's group, such as equal pictures; None: each is
+        one by itself.
     Raises:
       RecipeError: fewer than 2 folds.
       DataError: a class has fewer samples, or groups of them, than there are folds.
