@@ -433,6 +433,38 @@ def test_samples_that_splits_of_a_function_share_are_told(tmp_path: Path, monkey
     assert [note for note in notes.notes if "are also" in note] == REPEATS
 
 
+def test_pictures_of_folders_say_their_files(tmp_path: Path) -> None:
+    # No two pictures are alike, so that their pixels, read by Pillow alone, say which file a sample is.
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            Image.fromarray(pictures(1)[0]).save(tmp_path / name / f"{number}.png")
+    found = load_data(str(tmp_path), input_shape=SHAPE, seed=5)
+    seen = set()
+    for split in found.splits:
+        assert split.origins is not None
+        for place in range(len(split)):
+            file = split.origins.of(place)["file"]
+            assert np.array_equal(np.asarray(Image.open(tmp_path / file)), split.images[place])
+            assert file.split("/")[0] == found.labels[split.labels[place]]
+            seen.add(file)
+    assert len(seen) == 60
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_samples_of_arrays_say_the_row_that_they_were_given_in(tmp_path: Path, tested: bool) -> None:
+    given = {"train": pictures(40), **({"test": pictures(9)} if tested else {})}
+    values = {f"x_{name}": x for name, x in given.items()}
+    values |= {f"y_{name}": np.arange(len(x)) % 2 for name, x in given.items()}
+    found = load_data(npz(tmp_path, **values), input_shape=SHAPE)
+    for split in found.splits:
+        assert split.origins is not None
+        for place in range(len(split)):
+            origin = split.origins.of(place)
+            assert origin["array"] == ("test" if tested and split.name == "test" else "train")
+            assert np.array_equal(given[origin["array"]][origin["row"]], split.images[place])
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_in_cie_lab_is_read_as_its_colours(tmp_path: Path, channels: int) -> None:
     # LittleCMS makes Lab of a colour; what is read is that colour again, or its luma by ITU-R 601.

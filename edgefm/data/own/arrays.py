@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from edgefm.core.text import few
 from edgefm.data import checks, masks
 from edgefm.data.dataset import Dataset, Split, content_sha256
 from edgefm.data.head import ModelHead
+from edgefm.data.origins import Origins
 from edgefm.data.own import several_inputs
 from edgefm.data.own.cut import cut
 from edgefm.data.own.tasks import one_hot, signs, task_of
@@ -48,6 +49,7 @@ class Arrays:
       labels: class names, where the source itself gives them.
       flippable: see `Dataset`, where the source itself says it.
       fresh: nobody else holds the arrays: they may be overwritten, so that no second copy is needed.
+      files: the file of each sample, relative to the source, where it is a folder of them; by split.
     """
 
     splits: Mapping[str, tuple[NDArray[Any], NDArray[Any] | None]]
@@ -55,6 +57,7 @@ class Arrays:
     labels: tuple[str, ...] | None = None
     flippable: bool | None = None
     fresh: bool = False
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
@@ -169,15 +172,20 @@ def dataset_of(
         progress=progress,
     )
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
+    origins = {
+        split: Origins(given=split, rows=np.arange(len(x)), files=tuple(arrays.files[split]) if arrays.files else None)
+        for split, x in inputs.items()
+    }
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
-        cut(inputs, targets, missing, classes=task == "classification", seed=seed, fresh=arrays.fresh)
+        cut(inputs, targets, origins, missing, classes=task == "classification", seed=seed, fresh=arrays.fresh)
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
         progress.note(f"{source} has no {' and no '.join(missing)} split: cut from train with seed {seed}; now {sizes}")
     # Some figures are taken on the first samples alone: these must not be all of one class.
     order = np.random.default_rng(seed).permutation(len(inputs["validation"]))
     inputs["validation"], targets["validation"] = inputs["validation"][order], targets["validation"][order]
-    parts = [Split(name=split, images=inputs[split], labels=targets[split]) for split in SPLITS]
+    origins["validation"] = origins["validation"].taken(order)
+    parts = [Split(name=split, images=inputs[split], labels=targets[split], origins=origins[split]) for split in SPLITS]
     progress.step("check data", 0, 3)
     dataset = Dataset(
         name=name,

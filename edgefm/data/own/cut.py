@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.data.origins import Origins
 from edgefm.data.sampling import shares_split
 
 # What is cut from the training samples where a split is not given.
@@ -18,6 +19,7 @@ _BLOCK_BYTES = 1 << 20
 def cut(
     inputs: dict[str, NDArray[Any]],
     targets: dict[str, NDArray[Any]],
+    origins: dict[str, Origins],
     missing: list[str],
     *,
     classes: bool,
@@ -29,19 +31,22 @@ def cut(
     Args:
       inputs: of each split that is there, by its name.
       targets: the same.
+      origins: the same.
       missing: names of splits.
       classes: the targets are classes, of each of which the share is taken.
       seed: of the choice; equal seeds give equal splits.
       fresh: the training inputs may be overwritten: what stays is then moved within their memory.
     """
-    x, y = inputs["train"], targets["train"]
+    x, y, given = inputs["train"], targets["train"], origins["train"]
     groups = y if classes else np.zeros(len(x), np.int64)
     stay, *held_out = shares_split(groups, shares=[HELD_OUT] * len(missing), seed=seed)
     for split, places in zip(missing, held_out, strict=True):
         inputs[split] = x[places]
         targets[split] = inputs[split] if y is x else y[places]
+        origins[split] = given.taken(places)
     inputs["train"] = _moved_up(x, stay) if fresh and x.flags.writeable else x[stay]
     targets["train"] = inputs["train"] if y is x else y[stay]
+    origins["train"] = given.taken(stay)
 
 
 def _moved_up(x: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:

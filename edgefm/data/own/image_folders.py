@@ -141,7 +141,15 @@ def read(
         splits[split] = (images.reshape(count, *shape), targets if names else None)
     if damaged:
         raise DataError(damage(damaged, of=len(everything), source=str(folder)), hint="Remove or replace these files.")
-    return Arrays(splits=splits, source=str(folder), labels=names or None, fresh=True)
+    return Arrays(splits=splits, source=str(folder), labels=names or None, files=_relative(files, folder), fresh=True)
+
+
+def _relative(files: Mapping[str, Mapping[str, Sequence[Path]]], folder: Path) -> dict[str, list[str]]:
+    """Return the paths of each split's pictures below the folder, in the order in which they are read."""
+    return {
+        split: [path.relative_to(folder).as_posix() for paths in classes.values() for path in paths]
+        for split, classes in files.items()
+    }
 
 
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
