@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgefm.data.origins import Origins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,13 @@ class Split:
       labels: int64 [n], indices into the data set's labels; int64 [n, labels] of 0 and 1 where a sample has several;
         float32 [n, ...] targets of a regression; the images themselves where the task is a reconstruction; int64
         [n, height, width] masks of a segmentation.
+      origins: where each sample comes from in the data as they were given; None where it is not known.
     """
 
     name: str
     images: NDArray[Any]
     labels: NDArray[Any]
+    origins: Origins | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,8 +127,8 @@ def _with_splits(dataset: Dataset, splits: Sequence[Split]) -> Dataset:
 
 def shared_images(first: Split, second: Split) -> int:
     """Return how many samples of `first` are also in `second`, value by value."""
-    known = {_digest(image) for image in second.images}
-    return sum(_digest(image) in known for image in first.images)
+    known = {digest(image) for image in second.images}
+    return sum(digest(image) in known for image in first.images)
 
 
 def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: str) -> str:
@@ -137,7 +141,8 @@ def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: st
     return total.hexdigest()
 
 
-def _digest(sample: NDArray[Any]) -> bytes:
+def digest(sample: NDArray[Any]) -> bytes:
+    """Return 16 bytes that equal samples of one shape share, and others do not."""
     return hashlib.blake2b(_bytes(sample), digest_size=16).digest()
 
 

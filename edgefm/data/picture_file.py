@@ -181,6 +181,11 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
             )
         opened.load()
         image = ImageOps.exif_transpose(opened)
+        if image.mode == "LAB":  # Pillow's own conversion makes no grey of it, and RGB in its newest versions only
+            from PIL import ImageCms
+
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
     if image.mode.startswith("I"):
         # Levels of 16 bits: Pillow would cut them off at 255.
         levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)

@@ -30,8 +30,8 @@ class TrainingResult:
       recipe: how it was trained.
       history: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy (0 to 1), learning_rate, seconds,
         images_per_second, batch_size.
-      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'; 'not judged' where the validation images
-        were learnt too), reason, train_accuracy, validation_accuracy.
+      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'; 'not decided' where there are too few
+        validation images, 'not judged' where they were learnt too), reason, train_accuracy, validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
       validation_samples: how many samples the validation accuracy is of; None of a run that does not say so.

@@ -14,7 +14,7 @@ from edgefm.report.drawing import style
 from edgefm.report.drawing.galleries import RIGHT, WRONG
 from edgefm.report.explanation.figures import explanation_figures
 from edgefm.report.explanation.sheets import SheetPicture, maps_png, sheet_png
-from edgefm.report.explanation.words import TILES, share
+from edgefm.report.explanation.words import TILES, origin, share
 from edgefm.report.pages import explanation as page
 
 
@@ -98,12 +98,17 @@ def _tile(entry: Mapping[str, Any], pixels: NDArray[np.uint8]) -> SheetPicture:
         )
         for label, value in lines
     )
-    return SheetPicture(pixels=pixels, above=entry["true"], below=below)
+    return SheetPicture(pixels=pixels, above=entry["true"], below=(*below, (_short(entry), style.MUTED)))
 
 
 def _doubtful(entry: Mapping[str, Any], pixels: NDArray[np.uint8]) -> SheetPicture:
     below = (
         (f"rather {entry['suggested']} {share(entry['suggested_probability'])}", style.ORANGE),
-        (f"{entry['split']} #{entry['index']}", style.MUTED),
+        (_short(entry), style.MUTED),
     )
     return SheetPicture(pixels=pixels, above=entry["label"], below=below)
+
+
+def _short(entry: Mapping[str, Any]) -> str:
+    """Return where a sample comes from, of a path the file's name alone: the tables of the page have all of it."""
+    return origin(entry).rpartition("/")[2]

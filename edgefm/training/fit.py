@@ -183,11 +183,15 @@ class _Attempt:
         if callbacks and best is None:
             best = self._set_by_callback(found)
         session.end()
-        kept = self._epochs if best is None else self._epochs[:best]
         return Trained(
             model=session.model,
             epochs=tuple(self._epochs),
-            verdict=judge(kept, train_accuracy=session.train_accuracy()),
+            verdict=judge(
+                self._epochs,
+                training=session.on_training_images().confusion,
+                validation=int(found.confusion.sum()),
+                best_epoch=best,
+            ),
             resumed_from=resumed_from,
             best_epoch=best,
             confusion=found.confusion,

@@ -20,7 +20,7 @@ from edgefm.data.source import DataSource
 from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
 from edgefm.keras_graph.idle_gpu import note_idle_gpu
 from edgefm.recipes import SELF, Training
-from edgefm.training import checkpoint
+from edgefm.training import checkpoint, split_record
 from edgefm.training.all_images import judged, learnt_by
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 from edgefm.training.evaluation import confusion_csv, worst_mistake
@@ -58,7 +58,8 @@ def train_run(
     """Return the finished training step of a run, trained now unless the same training is already there.
 
     Args:
-      run: where `NN-train/` is written: model.keras, history.json and history.csv, confusion.csv, curves.png.
+      run: where `NN-train/` is written: model.keras, history.json and history.csv, confusion.csv, curves.png,
+        splits.npz.
       dataset: training and validation splits are used, the test split is not touched.
       recipe: what to train and how.
       draw: draws the curves of the training.
@@ -192,6 +193,7 @@ def _train(
     artefacts.write_text(folder / CSV_FILE, history_csv(trained.epochs))
     artefacts.write_text(folder / CONFUSION_FILE, confusion_csv(trained.confusion, dataset.labels))
     draw(history, folder / CURVES_FILE)
+    split_record.write(folder, dataset)
     kept = trained.kept
     return run.finish(
         folder,

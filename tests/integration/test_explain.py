@@ -266,6 +266,29 @@ def test_colour_model_of_ones_own_is_explained_without_a_run() -> None:
     assert "no files of it" in found.document["calibration"]["left_out"][0]["reason"]
 
 
+def test_wrong_and_doubtful_pictures_of_a_folder_are_named_by_their_files(tmp_path: Path) -> None:
+    given, truth = squares(240, classes=4)
+    for place, label in enumerate(truth):
+        # Every fifth picture lies in the folder of the next class.
+        folder = tmp_path / "pics" / f"class-{(label + (place % 5 == 0)) % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(given[place, ..., 0]).save(folder / f"picture-{place}.png")
+    model = _classifier(edgefm.data.from_arrays(given, truth), epochs=8)
+    found = edgefm.explain(model, data=tmp_path / "pics", value_range=(0, 255))
+    wrong, noise = found.document["images"]["most_wrong"], found.document["label_noise"]
+    assert wrong and noise["candidates"]
+    page = html.unescape(found.files["index.html"].decode())
+    for entry, label in [(one, "true") for one in wrong] + [(one, "label") for one in noise["candidates"]]:
+        # Keras's own answer to that very file.
+        pixels = np.asarray(Image.open(tmp_path / "pics" / entry["file"]))[None, ..., None]
+        answer = f"class-{int(np.argmax(model.predict(pixels, verbose=0)))}"
+        assert answer == entry.get("predicted", entry.get("suggested"))
+        assert entry["file"].split("/")[0] == entry[label] != answer
+        assert entry["file"] in page
+    assert any(wrong[0]["file"] in line for line in found.lines)
+    assert any(noise["candidates"][0]["file"] in line for line in found.lines)
+
+
 def test_brought_run_of_a_keras_file_and_of_a_tflite_file(tmp_path: Path) -> None:
     pictures, truth = squares(200, classes=2)
     np.savez(tmp_path / "data.npz", x=pictures, y=truth, label_names=np.array(["<b>one</b>", "two"]))

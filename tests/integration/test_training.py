@@ -55,6 +55,7 @@ def test_training_learns_and_leaves_model_history_and_curves(unbroken: RunDirect
         "confusion.csv",
         "recipe.json",
         "curves.png",
+        "splits.npz",
     }
     losses = [epoch["loss"] for epoch in history(unbroken)["epochs"]]
     assert losses[-1] < losses[0]

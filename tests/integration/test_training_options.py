@@ -84,6 +84,7 @@ def test_options_reach_the_recipe_and_the_files_of_the_run(data: Path, tmp_path:
     step = folder / "00-train"
     assert {path.name for path in step.iterdir()} == {
         "model.keras", "history.json", "history.csv", "confusion.csv", "recipe.json", "curves.png",
+        "splits.npz",
     }  # fmt: skip
     rows = list(csv.DictReader((step / "history.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, len(losses) + 1))

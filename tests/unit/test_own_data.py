@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from edgefm.core.errors import DataError, RecipeError, RuntimeUnavailableError
 from edgefm.data import from_arrays
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset, Split, reordered
 from edgefm.data.own.load import load_data
+from edgefm.data.picture_file import open_picture, pixels_of
 from edgefm.data.sampling import sample_order, shares_split
 from tests.fixtures.notes import Notes
 
@@ -390,6 +391,91 @@ def test_damaged_pictures_are_counted_and_the_first_named(tmp_path: Path) -> Non
         load_data(str(tmp_path), input_shape=SHAPE)
     assert caught.value.message.count("\n  - ") == 5 and "and 2 more" in caught.value.message
     assert str(tmp_path / "green" / "0.png") in caught.value.message
+
+
+def with_repeats() -> dict[str, NDArray[Any]]:
+    """Return arrays of which two training pictures are validation pictures, too, and one of validation is in test."""
+    train, validation, test = pictures(12), pictures(8), pictures(6)
+    validation[:2], test[0] = train[:2], validation[5]
+    values = {"x_train": train, "x_val": validation, "x_test": test}
+    return values | {name.replace("x", "y", 1): np.arange(len(x)) % 2 for name, x in values.items()}
+
+
+REPEATS = [
+    "2 of the 8 validation samples are also training samples: what is chosen by them, and what is said of them, will "
+    "be too good",
+    "1 of the 6 test samples are also validation samples: results of what was chosen by these will be too good",
+]
+
+
+def test_samples_that_two_splits_share_are_told_of_all_pairs(tmp_path: Path) -> None:
+    notes = Notes()
+    load_data(npz(tmp_path, **with_repeats()), input_shape=SHAPE, progress=notes)
+    assert [note for note in notes.notes if "are also" in note] == REPEATS
+
+
+def test_samples_that_splits_of_a_function_share_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "repeats.npz", **with_repeats())
+    lines = (
+        "import numpy as np",
+        "from edgefm.data.dataset import Dataset, Split",
+        "def data():",
+        f"    a = np.load({str(tmp_path / 'repeats.npz')!r})",
+        "    names = {'train': 'train', 'val': 'validation', 'test': 'test'}",
+        "    parts = [Split(name=names[n], images=a['x_' + n], labels=a['y_' + n]) for n in names]",
+        "    return Dataset(name='r', labels=('a', 'b'), train=parts[0], validation=parts[1], test=parts[2],",
+        "        sha256='0' * 64)",
+    )
+    (tmp_path / "data_with_repeats.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notes = Notes()
+    load_data("data_with_repeats:data", input_shape=SHAPE, progress=notes)
+    assert [note for note in notes.notes if "are also" in note] == REPEATS
+
+
+def test_pictures_of_folders_say_their_files(tmp_path: Path) -> None:
+    # No two pictures are alike, so that their pixels, read by Pillow alone, say which file a sample is.
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            Image.fromarray(pictures(1)[0]).save(tmp_path / name / f"{number}.png")
+    found = load_data(str(tmp_path), input_shape=SHAPE, seed=5)
+    seen = set()
+    for split in found.splits:
+        assert split.origins is not None
+        for place in range(len(split)):
+            file = split.origins.of(place)["file"]
+            assert np.array_equal(np.asarray(Image.open(tmp_path / file)), split.images[place])
+            assert file.split("/")[0] == found.labels[split.labels[place]]
+            seen.add(file)
+    assert len(seen) == 60
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_samples_of_arrays_say_the_row_that_they_were_given_in(tmp_path: Path, tested: bool) -> None:
+    given = {"train": pictures(40), **({"test": pictures(9)} if tested else {})}
+    values = {f"x_{name}": x for name, x in given.items()}
+    values |= {f"y_{name}": np.arange(len(x)) % 2 for name, x in given.items()}
+    found = load_data(npz(tmp_path, **values), input_shape=SHAPE)
+    for split in found.splits:
+        assert split.origins is not None
+        for place in range(len(split)):
+            origin = split.origins.of(place)
+            assert origin["array"] == ("test" if tested and split.name == "test" else "train")
+            assert np.array_equal(given[origin["array"]][origin["row"]], split.images[place])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_in_cie_lab_is_read_as_its_colours(tmp_path: Path, channels: int) -> None:
+    # LittleCMS makes Lab of a colour; what is read is that colour again, or its luma by ITU-R 601.
+    colour = (200, 90, 40)
+    srgb, of_lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(Image.new("RGB", (8, 8), colour), srgb, of_lab, outputMode="LAB")
+    assert lab is not None
+    lab.save(tmp_path / "lab.tif")
+    pixels = pixels_of(open_picture(tmp_path / "lab.tif"), (8, 8, channels)).astype(float)
+    expected = colour if channels == 3 else (0.299 * 200 + 0.587 * 90 + 0.114 * 40,)
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=3)
 
 
 @pytest.mark.parametrize("kind", ["empty", "nested"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,15 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import TASKS
 from edgefm.core.text import few
 from edgefm.data import checks, masks
-from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
+from edgefm.data.dataset import Dataset, Split, content_sha256
 from edgefm.data.head import ModelHead
+from edgefm.data.origins import Origins
 from edgefm.data.own import several_inputs
+from edgefm.data.own.cut import cut
 from edgefm.data.own.tasks import one_hot, signs, task_of
-from edgefm.data.sampling import shares_split
+from edgefm.data.repeated import note_shared
 
 SPLITS = ("train", "validation", "test")
-# What is cut from the training samples where a split is not given.
-HELD_OUT = 0.1
 # The words for a split in the names of arrays, folders and files.
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"} | {
     "validation": "validation",
@@ -48,12 +48,16 @@ class Arrays:
       source: where they come from, for messages, e.g. a file's name.
       labels: class names, where the source itself gives them.
       flippable: see `Dataset`, where the source itself says it.
+      fresh: nobody else holds the arrays: they may be overwritten, so that no second copy is needed.
+      files: the file of each sample, relative to the source, where it is a folder of them; by split.
     """
 
     splits: Mapping[str, tuple[NDArray[Any], NDArray[Any] | None]]
     source: str
     labels: tuple[str, ...] | None = None
     flippable: bool | None = None
+    fresh: bool = False
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
@@ -168,15 +172,20 @@ def dataset_of(
         progress=progress,
     )
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
+    origins = {
+        split: Origins(given=split, rows=np.arange(len(x)), files=tuple(arrays.files[split]) if arrays.files else None)
+        for split, x in inputs.items()
+    }
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
-        _cut(inputs, targets, missing, classes=task == "classification", seed=seed)
+        cut(inputs, targets, origins, missing, classes=task == "classification", seed=seed, fresh=arrays.fresh)
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
         progress.note(f"{source} has no {' and no '.join(missing)} split: cut from train with seed {seed}; now {sizes}")
     # Some figures are taken on the first samples alone: these must not be all of one class.
     order = np.random.default_rng(seed).permutation(len(inputs["validation"]))
     inputs["validation"], targets["validation"] = inputs["validation"][order], targets["validation"][order]
-    parts = [Split(name=split, images=inputs[split], labels=targets[split]) for split in SPLITS]
+    origins["validation"] = origins["validation"].taken(order)
+    parts = [Split(name=split, images=inputs[split], labels=targets[split], origins=origins[split]) for split in SPLITS]
     progress.step("check data", 0, 3)
     dataset = Dataset(
         name=name,
@@ -191,12 +200,8 @@ def dataset_of(
     progress.step("check data", 1, 3)
     checks.check(dataset, source=source, progress=progress)
     progress.step("check data", 2, 3)
-    repeated = shared_images(dataset.test, dataset.train)
+    note_shared(dataset, progress)
     progress.step("check data", 3, 3)
-    if repeated:
-        progress.note(
-            f"{repeated} of the {len(dataset.test)} test samples are also training samples: results will be too good"
-        )
     return dataset
 
 
@@ -311,14 +316,3 @@ def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _cut(
-    inputs: dict[str, NDArray[Any]], targets: dict[str, NDArray[Any]], missing: list[str], *, classes: bool, seed: int
-) -> None:
-    """Move a share of the training samples into each missing split."""
-    x, y = inputs["train"], targets["train"]
-    groups = y if classes else np.zeros(len(x), np.int64)
-    parts = shares_split(groups, shares=[HELD_OUT] * len(missing), seed=seed)
-    for split, places in zip(("train", *missing), parts, strict=True):
-        inputs[split], targets[split] = x[places], y[places]

@@ -21,6 +21,7 @@ from edgefm.core.errors import DataError
 from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.text import few, visible
+from edgefm.data.own import memory
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.picture_file import GREY, MODES, open_picture, picture_header, pixels_of
 
@@ -100,7 +101,7 @@ def read(
       progress: receives steps of pictures read.
     Raises:
       DataError: no class folders, one without pictures, classes that differ between splits, damaged pictures, of
-        which the first are named, or pictures that take more memory than they may.
+        which the first are named, or pictures that take more memory than they may or than is free.
       RuntimeUnavailableError: Pillow is not installed.
     """
     by_split = _by_split(folder)
@@ -113,6 +114,7 @@ def read(
     if input_shape is None:  # the size is the files' own
         packed = sum(path.stat().st_size for path in everything if path.is_file())
         limits.check(len(everything) * height * width * channels, DataError, size_bytes=packed, what=str(folder))
+    memory.check(len(everything), (height, width, channels), source=str(folder), progress=progress)
     damaged: list[str] = []
     count_read = 0
     splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
@@ -139,7 +141,15 @@ def read(
         splits[split] = (images.reshape(count, *shape), targets if names else None)
     if damaged:
         raise DataError(damage(damaged, of=len(everything), source=str(folder)), hint="Remove or replace these files.")
-    return Arrays(splits=splits, source=str(folder), labels=names or None)
+    return Arrays(splits=splits, source=str(folder), labels=names or None, files=_relative(files, folder), fresh=True)
+
+
+def _relative(files: Mapping[str, Mapping[str, Sequence[Path]]], folder: Path) -> dict[str, list[str]]:
+    """Return the paths of each split's pictures below the folder, in the order in which they are read."""
+    return {
+        split: [path.relative_to(folder).as_posix() for paths in classes.values() for path in paths]
+        for split, classes in files.items()
+    }
 
 
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from edgefm.data import checks
 from edgefm.data.dataset import Dataset
 from edgefm.data.head import ModelHead
 from edgefm.data.own import arrays
+from edgefm.data.repeated import note_shared
 
 if TYPE_CHECKING:
     from edgefm.data.own.image_folders import Sizes
@@ -88,6 +89,7 @@ def load_data(
         returned = python_data.call(where, named_in=named_in, progress=progress)
         if isinstance(returned, Dataset):
             checks.check(returned, source=where, progress=progress)
+            note_shared(returned, progress)
             return returned
         loaded = returned
     else:

@@ -10,6 +10,7 @@ x_test_<input>, ….
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgefm.core.errors import DataError
@@ -38,4 +39,4 @@ def read(path: Path, *, trust: bool = False, progress: Progress = SILENT) -> Arr
         trust=trust,
         told=lambda done, total, name: progress.step(f"read {path.name}", done, total, {"array": name}),
     )
-    return arrays.by_name(values, source=path.name, progress=progress)
+    return replace(arrays.by_name(values, source=path.name, progress=progress), fresh=True)

@@ -69,7 +69,7 @@ def read(
         split: _samples(files, description, input_shape, source=f"{path}, {split}", progress=progress)
         for split, files in _files(path, description).items()
     }
-    return Arrays(splits=splits, source=str(path), labels=description.labels)
+    return Arrays(splits=splits, source=str(path), labels=description.labels, fresh=True)
 
 
 def holds_pictures(path: Path, *, spec: Path | None) -> bool:

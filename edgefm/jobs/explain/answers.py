@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.data.origins import Origins
 from edgefm.jobs.explain.subject import Answers
 from edgefm.statistics.estimates import confusion, proportion
 from edgefm.statistics.label_noise import label_noise
@@ -46,7 +47,12 @@ def confusion_part(answers: Answers, truth: NDArray[np.int64], labels: Sequence[
 
 
 def pictures_part(
-    answers: Answers, truth: NDArray[np.int64], labels: Sequence[str], places: NDArray[np.int64]
+    answers: Answers,
+    truth: NDArray[np.int64],
+    labels: Sequence[str],
+    places: NDArray[np.int64],
+    *,
+    origins: Origins | None = None,
 ) -> dict[str, Any]:
     """Return the samples that are most surely wrong, and those whose two best classes lie nearest together."""
     sure = answers.probabilities
@@ -62,6 +68,7 @@ def pictures_part(
         return [
             {
                 "index": int(places[place]),
+                **({} if origins is None else origins.of(int(places[place]))),
                 "true": labels[truth[place]],
                 "predicted": labels[ranked[place, 0]],
                 "confidence": round(float(sure[place, ranked[place, 0]]), 6),
@@ -101,6 +108,7 @@ def noise_part(
     where: Sequence[tuple[str, int]],
     *,
     basis: str,
+    origins: Mapping[str, Origins | None] | None = None,
 ) -> dict[str, Any]:
     """Return the candidates for wrong labels.
 
@@ -111,6 +119,7 @@ def noise_part(
       where: the split and the place in it of each sample.
       basis: 'validation', 'out of fold', or 'out of fold, possibly seen' by what the models of the folds began with or
         were taught by.
+      origins: of the samples of each split.
     """
     least = max(_LEAST_FOR_NOISE, 2 * len(labels))
     if len(truth) < least:
@@ -120,6 +129,7 @@ def noise_part(
         {
             "split": where[place][0],
             "index": where[place][1],
+            **(known.of(where[place][1]) if (known := (origins or {}).get(where[place][0])) is not None else {}),
             "label": labels[truth[place]],
             "suggested": labels[suggested],
             "label_probability": round(float(probabilities[place, truth[place]]), 6),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import shutil
 import statistics
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from edgefm.core.given import npz
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
+from edgefm.data.repeated import equal_groups
 from edgefm.jobs.explain.leakage import FoldRecipe
 from edgefm.jobs.explain.subject import probabilities_of
 from edgefm.recipes import Training
@@ -101,9 +103,14 @@ def cross_validate(
       TrainingDivergedError: the loss is not finite.
     """
     training = dataclasses.replace(recipe.training, patience=None)
-    images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
-    fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
+    groups = equal_groups(itertools.chain(dataset.train.images, dataset.validation.images))
+    repeated = int((groups != np.arange(len(groups))).sum())
+    if repeated:
+        progress.note(
+            f"{repeated:,} of the {len(truth):,} images are equal to another one: equal images are in the same fold"
+        )
+    fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed, groups=groups)
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
     identity = {
         "recipe": training.to_json(),
@@ -115,6 +122,7 @@ def cross_validate(
         "keras": device.keras,
         "precision": device.precision,
         "edgefm": environment.versions()["edgefm"],
+        **({"equal_images": "in the same fold"} if repeated else {}),  # older folds had them apart
     }
     folder = root / artefacts.sha256_json(identity)[:16]
     probabilities = np.zeros((len(truth), len(dataset.labels)), np.float32)
@@ -126,14 +134,8 @@ def cross_validate(
         answers = _kept(kept, (int(held.sum()), len(dataset.labels)))
         if answers is None:
             progress.note(f"fold {index + 1} of {folds}: {int((~held).sum()):,} images train, {int(held.sum()):,} test")
-            part = dataclasses.replace(
-                dataset,
-                train=Split(name="train", images=images[~held], labels=truth[~held]),
-                validation=Split(name="validation", images=images[held], labels=truth[held]),
-                sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
-            )
             answers = _trained(
-                part,
+                _divided(dataset, truth, held, sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}"),
                 training,
                 device=device,
                 folder=folder / f"fold-{index + 1}",
@@ -157,6 +159,30 @@ def cross_validate(
         seed=seed,
         recipe=recipe,
     )
+
+
+def _divided(dataset: Dataset, truth: NDArray[np.int64], held: NDArray[np.bool_], *, sha256: str) -> Dataset:
+    """Return a data set that validates on the samples that a fold holds out, and trains on the others.
+
+    Nobody but the caller holds these images: two folds are never in memory at once.
+    """
+    return dataclasses.replace(
+        dataset,
+        train=Split(name="train", images=_images(dataset, ~held), labels=truth[~held]),
+        validation=Split(name="validation", images=_images(dataset, held), labels=truth[held]),
+        sha256=sha256,
+    )
+
+
+def _images(dataset: Dataset, chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return some images of the training and validation splits, in this order, chosen by a mask over both."""
+    train, validation = dataset.train.images, dataset.validation.images
+    images = np.empty((int(chosen.sum()), *train.shape[1:]), train.dtype)
+    of_train = int(chosen[: len(train)].sum())
+    # The mode keeps numpy from making a copy of what it writes.
+    np.take(train, np.flatnonzero(chosen[: len(train)]), axis=0, out=images[:of_train], mode="clip")
+    np.take(validation, np.flatnonzero(chosen[len(train) :]), axis=0, out=images[of_train:], mode="clip")
+    return images
 
 
 def _trained(

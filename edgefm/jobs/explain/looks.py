@@ -66,13 +66,14 @@ def maps_part(
         )
     except EdgefmError as error:
         return {"reason": error.message}, {}
-    labels = subject.dataset.labels
+    labels, origins = subject.dataset.labels, subject.dataset.validation.origins
     part = {
         "reason": None,
         "layers": list(scored.layers),
         "images": [
             {
                 "index": int(subject.places[place]),
+                **({} if origins is None else origins.of(int(subject.places[place]))),
                 "true": labels[truth[place]],
                 "predicted": labels[predicted[place]],
                 "confidence": round(float(confidence[place]), 6),

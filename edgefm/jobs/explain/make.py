@@ -135,7 +135,7 @@ def _explained(
     others, left_out = answers_of_files(subject, progress)
     scored = looks.scored_model(subject)
     maps, mapped = looks.maps_part(subject, scored, own, progress)
-    noise = _noise(subject, own, crossed)
+    noise = _noise(subject, own, crossed, folds_from)
     document = {
         "kind": documents.KIND,
         "schema_version": documents.VERSION,
@@ -158,7 +158,7 @@ def _explained(
         "seed": seed,
         "fit": _fit(subject.history),
         "confusion": parts.confusion_part(own, truth, labels),
-        "images": parts.pictures_part(own, truth, labels, subject.places),
+        "images": parts.pictures_part(own, truth, labels, subject.places, origins=subject.dataset.validation.origins),
         "calibration": parts.calibration_part([own, *others], truth, left_out, seed=seed),
         "class_maps": maps,
         "features": looks.features_part(subject, scored, own, seed=seed, progress=progress),
@@ -169,12 +169,17 @@ def _explained(
     return {"document": document, "files": build(document, pictures=pictures, maps=mapped, progress=progress)}
 
 
-def _noise(subject: Subject, own: Answers, crossed: CrossValidation | None) -> dict[str, Any]:
+def _noise(subject: Subject, own: Answers, crossed: CrossValidation | None, whole: Dataset) -> dict[str, Any]:
+    origins = {split.name: split.origins for split in whole.splits}
     if crossed is not None:
         basis = "out of fold, possibly seen" if crossed.recipe.may_have_seen else "out of fold"
-        return parts.noise_part(crossed.probabilities, crossed.truth, crossed.labels, crossed.where, basis=basis)
+        return parts.noise_part(
+            crossed.probabilities, crossed.truth, crossed.labels, crossed.where, basis=basis, origins=origins
+        )
     where = [("validation", int(place)) for place in subject.places]
-    return parts.noise_part(own.probabilities, subject.truth, subject.dataset.labels, where, basis="validation")
+    return parts.noise_part(
+        own.probabilities, subject.truth, subject.dataset.labels, where, basis="validation", origins=origins
+    )
 
 
 def _pictures(subject: Subject, document: Mapping[str, Any], whole: Dataset) -> dict[tuple[str, int], Any]:

@@ -33,5 +33,6 @@ def section(
             for name, png in sheets.items()
         },
         "explained_titles": words.TITLES,
+        "explained_origin": words.origin,
         "explained_fold_remarks": words.fold_remarks(document["folds"]),
     }

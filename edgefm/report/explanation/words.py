@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgefm.core.text import visible
 from edgefm.report.content import wording
 
 TITLES = {
@@ -36,12 +37,18 @@ def findings(document: Mapping[str, Any]) -> list[str]:
     if pairs:
         lines.append(f"Most confused: {'; '.join(_pair(pair) for pair in pairs[:_MOST_NAMED])}.")
     lines += [calibration(model) for model in models]
+    if known := [entry for entry in document["images"]["most_wrong"] if is_known(entry)]:
+        told = [f"{origin(entry)} ({entry['predicted']}, is {entry['true']})" for entry in known[:_MOST_NAMED]]
+        lines.append(f"Most surely wrong: {'; '.join(told)}.")
     noise, folds = document["label_noise"], document["folds"]
     if noise["reason"] is None:
         lines.append(
             f"Labels to look at: {noise['count']:,} of {noise['n']:,}, by {_basis(noise)}; a model's own sure mistakes "
             "are among them."
         )
+        if known := [entry for entry in noise["candidates"] if is_known(entry)]:
+            told = [f"{origin(entry)} ({entry['label']}, rather {entry['suggested']})" for entry in known[:_MOST_NAMED]]
+            lines.append(f"Most doubtful: {'; '.join(told)}; all are in explanation.json.")
     if folds["reason"] is None:
         lines.append(
             f"{folds['folds']} folds: accuracy {_points(folds['mean'])} % on average, standard deviation "
@@ -61,6 +68,26 @@ def fold_remarks(folds: Mapping[str, Any]) -> list[str]:
         "good, and wrong labels missed."
         for entry in folds.get("may_have_seen", ())
     ]
+
+
+def is_known(entry: Mapping[str, Any]) -> bool:
+    """Return whether it is known where a sample comes from in the data as they were given."""
+    return "file" in entry or "row" in entry
+
+
+def origin(entry: Mapping[str, Any]) -> str:
+    """Return where a sample comes from in the data as they were given, else its place in edgefm's split.
+
+    >>> origin({"index": 7, "file": "cat/1.png"}), origin({"index": 7, "array": "train", "row": 92})
+    ('cat/1.png', 'train row 92')
+    >>> origin({"index": 7, "split": "train"})
+    'train #7'
+    """
+    if "file" in entry:
+        return visible(entry["file"])
+    if "row" in entry:
+        return f"{entry['array']} row {entry['row']}"
+    return f"{entry.get('split', 'validation')} #{entry['index']}"
 
 
 def accuracy(document: Mapping[str, Any]) -> str:

@@ -122,10 +122,10 @@ class Session:
         images, labels = self._validation
         return self._evaluated(images, labels, np.arange(len(labels)))
 
-    def train_accuracy(self) -> float:
-        """Return the accuracy on training images as they are, 0 to 1: on 12,000 at most, drawn by the recipe's seed."""
+    def on_training_images(self) -> Evaluation:
+        """Return the evaluation of training images as they are: of 12,000 at most, drawn by the recipe's seed."""
         drawn = np.random.default_rng(self.recipe.seed).permutation(self._count)[:_VERDICT_IMAGES]
-        return self._evaluated(self._held["images"], self._train_labels, drawn).accuracy
+        return self._evaluated(self._held["images"], self._train_labels, drawn)
 
     def learning_rate(self) -> float:
         """Return the rate of the next step."""
