@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
-from edgefm.core.given import limits
+from edgefm.core.given import free_memory, limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.text import few, visible
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
@@ -113,6 +113,12 @@ def read(
     if input_shape is None:  # the size is the files' own
         packed = sum(path.stat().st_size for path in everything if path.is_file())
         limits.check(len(everything) * height * width * channels, DataError, size_bytes=packed, what=str(folder))
+    # Twice: the splits that are cut are copies of what was read.
+    free_memory.check_fits(
+        2 * len(everything) * height * width * channels,
+        what=f"the {len(everything):,} pictures of {folder}, at {height} x {width} x {channels},",
+        hint="Give fewer pictures, or a smaller image size of the model.",
+    )
     damaged: list[str] = []
     count_read = 0
     splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
