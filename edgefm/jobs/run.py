@@ -169,6 +169,7 @@ class Run(RunFolder):
             value_range=value_range,
         )
         check_type(trust, "trust", bool, "True or False")
+        from edgefm.jobs.explain.held_out import remarks_on_held_out
         from edgefm.keras_graph.backend import dtype_policy_kept
 
         with dtype_policy_kept(), shown(progress) as receiver:
@@ -186,6 +187,8 @@ class Run(RunFolder):
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )
+            for remark in remarks_on_held_out(step):
+                receiver.note(remark)
         return training_of(self._open(), step)
 
     @property

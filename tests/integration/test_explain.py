@@ -266,6 +266,18 @@ def test_colour_model_of_ones_own_is_explained_without_a_run() -> None:
     assert "no files of it" in found.document["calibration"]["left_out"][0]["reason"]
 
 
+def test_going_on_from_a_model_that_learnt_the_validation_samples_is_told(tmp_path: Path) -> None:
+    data = _data(120)
+    final = dataclasses.replace(RECIPE, with_validation=True)
+    edgefm.Run(tmp_path / "final").train(final, data=data, backend="tensorflow")
+    notes = Notes()
+    again = dataclasses.replace(RECIPE, model=str(tmp_path / "final" / "00-train" / "model.keras"))
+    edgefm.Run(tmp_path / "again").train(again, data=data, backend="tensorflow", progress=notes)
+    told = "The validation samples had been learnt by the start model final/00-train/model.keras"
+    assert any(note.startswith(told) for note in notes.notes)
+    assert edgefm.explain(tmp_path / "again", samples=50).lines[0].startswith(told)
+
+
 def test_wrong_and_doubtful_pictures_of_a_folder_are_named_by_their_files(tmp_path: Path) -> None:
     given, truth = squares(240, classes=4)
     for place, label in enumerate(truth):
@@ -286,6 +298,7 @@ def test_wrong_and_doubtful_pictures_of_a_folder_are_named_by_their_files(tmp_pa
         assert entry["file"].split("/")[0] == entry[label] != answer
         assert entry["file"] in page
     assert any(wrong[0]["file"] in line for line in found.lines)
+    assert any("may have been learnt by the model, which edgefm did not train" in line for line in found.lines)
     assert any(noise["candidates"][0]["file"] in line for line in found.lines)
 
 

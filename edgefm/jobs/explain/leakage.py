@@ -59,9 +59,9 @@ def fold_recipe_of(trained: Step, progress: Progress) -> FoldRecipe:
     """
     recipe = Training.from_json(trained.recipe)
     left_out, not_used, may_have_seen = set(), [], []
-    for kind, name in _taken_over(recipe):
+    for kind, name in taken_over(recipe):
         path = Path(name).resolve()
-        run = _run_of(path)
+        run = run_of(path)
         shown = f"the {kind} {path.name if run is None else path.relative_to(run.path.parent).as_posix()}"
         seen = _has_seen(path, trained)
         if seen and kind == _MODEL:
@@ -89,7 +89,7 @@ def fold_recipe_of(trained: Step, progress: Progress) -> FoldRecipe:
     return found
 
 
-def _taken_over(recipe: Training) -> Iterator[tuple[str, str]]:
+def taken_over(recipe: Training) -> Iterator[tuple[str, str]]:
     """Yield the kind and the path of each trained model that a training learns from."""
     if recipe.distillation is not None:
         for name in recipe.distillation.teachers:
@@ -103,15 +103,15 @@ def _taken_over(recipe: Training) -> Iterator[tuple[str, str]]:
 def _has_seen(path: Path, trained: Step, *, visited: frozenset[str] = frozenset()) -> bool | None:
     """Return whether a run or file, or what it was trained from, learnt the data of a training; None: not known."""
     path = path.resolve()
-    run = _run_of(path)
-    steps = [] if run is None else _trainings(run, path)
+    run = run_of(path)
+    steps = [] if run is None else trainings(run, path)
     answers: list[bool | None] = [] if steps else [None]
     for step in steps:
         answers.append(_same_data(step, trained))
         if step.key in visited:
             continue
         try:
-            others = [name for _, name in _taken_over(Training.from_json(step.recipe))]
+            others = [name for _, name in taken_over(Training.from_json(step.recipe))]
         except EdgefmError:  # a newer edgefm wrote it
             answers.append(None)
         else:
@@ -121,7 +121,7 @@ def _has_seen(path: Path, trained: Step, *, visited: frozenset[str] = frozenset(
     return None if None in answers else False
 
 
-def _trainings(run: RunDirectory, path: Path) -> list[Step]:
+def trainings(run: RunDirectory, path: Path) -> list[Step]:
     """Return the trainings of a run that the model at a path is of: the run itself stands for its newest."""
     steps = [step for step in run.steps() if step.kind == "train"]
     if path == run.path:
@@ -132,15 +132,15 @@ def _trainings(run: RunDirectory, path: Path) -> list[Step]:
 
 def _same_data(one: Step, other: Step) -> bool:
     """Return whether two trainings learnt the same data, also where their pictures had other sizes."""
-    return one.inputs.get("dataset") == other.inputs["dataset"] or _place(one) == _place(other)
+    return one.inputs.get("dataset") == other.inputs["dataset"] or place_of(one) == place_of(other)
 
 
-def _place(step: Step) -> str:
+def place_of(step: Step) -> str:
     """Return where the data of a training lie; see `edgefm.data.source.DataSource`."""
     return str((step.summary.get("data") or {}).get("where", FASHION_MNIST))
 
 
-def _run_of(path: Path) -> RunDirectory | None:
+def run_of(path: Path) -> RunDirectory | None:
     """Return the run at a path, or that a file lies in; None where there is none that can be read."""
     for folder in (path, *path.parents[:_FOLDERS_OF_A_RUN]):
         if (folder / manifest.FILE_NAME).is_file():

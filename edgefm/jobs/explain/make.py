@@ -15,6 +15,7 @@ from edgefm.core.text import command
 from edgefm.jobs.explain import answers as parts
 from edgefm.jobs.explain import looks
 from edgefm.jobs.explain.classifier import of_source, of_training
+from edgefm.jobs.explain.held_out import UNKNOWN, Seen, seen_before
 from edgefm.jobs.explain.subject import (
     MODEL,
     Answers,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _DEFAULT_VARIANT = "int8_w8a8"
 _FOLDS_FOLDER = "folds"
 _NO_HISTORY = "edgefm did not train this model: it has no history"
+_BROUGHT = Seen(may_have_learnt=(("the model, which edgefm did not train", UNKNOWN),))
 _NO_FOLDS = "no folds were asked for"
 
 
@@ -80,6 +82,7 @@ def explain_run(
         files=files,
         left_out=left_out,
         learnt=trained is not None and Training.from_json(trained.recipe).with_validation,
+        seen=_BROUGHT if trained is None else seen_before(trained),
     )
     crossed = None
     if folds is not None and trained is not None and fold_recipe is not None:
@@ -120,6 +123,7 @@ def explain_model(
         classifier=classifier,
         places=chosen_places(len(dataset.validation), samples, seed=seed),
         left_out={_DEFAULT_VARIANT: "the model is in no run, so there are no files of it"},
+        seen=_BROUGHT,
     )
     return _explained(subject, None, folds_from=dataset, seed=seed, progress=progress)
 
@@ -154,6 +158,7 @@ def _explained(
             "of": len(subject.dataset.validation),
             "labels": list(labels),
             "learnt": subject.learnt,
+            **subject.seen.to_json(),
         },
         "seed": seed,
         "fit": _fit(subject.history),

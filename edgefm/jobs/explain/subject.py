@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
+from edgefm.jobs.explain.held_out import Seen
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -58,6 +59,7 @@ class Subject:
       files: of TFLite variants, by name.
       left_out: variants that cannot be looked at, with the reason.
       learnt: the model was trained on the samples, too.
+      seen: what it was trained from that had learnt them, or may have.
     """
 
     classifier: Classifier
@@ -67,6 +69,7 @@ class Subject:
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     learnt: bool = False
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def dataset(self) -> Dataset:
