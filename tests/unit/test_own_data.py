@@ -465,6 +465,14 @@ def test_samples_of_arrays_say_the_row_that_they_were_given_in(tmp_path: Path, t
             assert np.array_equal(given[origin["array"]][origin["row"]], split.images[place])
 
 
+def test_pictures_that_take_more_memory_than_there_is_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    class_folders(tmp_path, count=6)
+    # By hand: 18 pictures x 100,000 x 100,000 x 3 bytes are 540 GB.
+    with pytest.raises(DataError, match=r"18 pictures of .* take 540,000\.0 MB of memory") as caught:
+        load_data(str(tmp_path), input_shape=(100_000, 100_000, 3))
+    assert "smaller image size" in hint_of(caught)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_in_cie_lab_is_read_as_its_colours(tmp_path: Path, channels: int) -> None:
     # LittleCMS makes Lab of a colour; what is read is that colour again, or its luma by ITU-R 601.
