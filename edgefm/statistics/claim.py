@@ -15,6 +15,7 @@ from edgefm.statistics.noninferiority import student_t
 _T = (12.706, 4.303, 3.182, 2.776)
 _POINTS = 100.0
 _ROUNDING = 1e-9  # far below one image in points
+_NARROW = 0.01  # in points: of such a range two decimals do not show on which side a figure is
 
 REPRODUCED, EXCEEDED, NOT_REPRODUCED = "reproduced", "exceeded", "not reproduced"
 NOT_CREDIBLE, NO_CLAIM, NOTHING = "not credible", "no claim", "not measured"
@@ -92,10 +93,13 @@ def judge_claim(
     if not values:
         return ClaimVerdict(name=NOTHING, reason="no seed gave a figure")
     low, high = claim if isinstance(claim, tuple) else (claim, claim)
-    least, most = low - standard_error(low, samples), high + standard_error(high, samples)
+    least = max(low - standard_error(low, samples), 0.0)
+    most = min(high + standard_error(high, samples), _POINTS)
     mean = mean_of_seeds(values)
+    digits = 3 if most - least < _NARROW else 2
     reason = (
-        f"{_measured(mean, len(values))} against {figure(claim)} %, with its standard error {least:.2f} to {most:.2f}"
+        f"{_measured(mean, len(values), digits)} against {figure(claim)} %, with its standard error "
+        f"{least:.{digits}f} to {most:.{digits}f}"
     )
     if mean.low > most + _ROUNDING:
         return ClaimVerdict(name=EXCEEDED, reason=reason)
@@ -117,7 +121,7 @@ def figure(claim: float | tuple[float, float] | None) -> str:
     return " to ".join(f"{value:g}" for value in (claim if isinstance(claim, tuple) else (claim,)))
 
 
-def _measured(mean: Estimate, seeds: int) -> str:
+def _measured(mean: Estimate, seeds: int, digits: int) -> str:
     if seeds == 1:
-        return f"{mean.value:.2f} % (one seed)"
-    return f"{mean.value:.2f} % ({mean.low:.2f} to {mean.high:.2f}, {seeds} seeds)"
+        return f"{mean.value:.{digits}f} % (one seed)"
+    return f"{mean.value:.{digits}f} % ({mean.low:.{digits}f} to {mean.high:.{digits}f}, {seeds} seeds)"

@@ -63,3 +63,13 @@ def test_one_wrong_image_does_not_refute_a_claim_of_all() -> None:
     assert judge_claim([100 * 47_999 / 48_000], 100.0, samples=48_000).name == "reproduced"
     assert judge_claim([100 * 47_990 / 48_000], 100.0, samples=48_000).name == "not reproduced"
     assert judge_claim([100 * 1 / 48_000], 0.0, samples=48_000).name == "reproduced"
+
+
+def test_reason_shows_which_side_of_a_narrow_range_a_figure_is_on() -> None:
+    reasons = [judge_claim([100 * right / 48_000], 100.0, samples=48_000).reason for right in (47_999, 47_998)]
+    # One of 48,000 images is 0.0021 points; nothing is above 100 %.
+    assert reasons == [
+        "99.998 % (one seed) against 100 %, with its standard error 99.998 to 100.000",
+        "99.996 % (one seed) against 100 %, with its standard error 99.998 to 100.000",
+    ]
+    assert judge_claim([99.0], 99.9, samples=100).reason.endswith("standard error 98.90 to 100.00")
