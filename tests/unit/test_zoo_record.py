@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.recorded import result
-from benchmarks.zoo import _is_of, joined
+from benchmarks.zoo import _is_of, joined, outdated
 from edgefm.core.errors import RunError
 from edgefm.jobs.reproduce import folder, page, page_compressed
 from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
@@ -200,11 +200,30 @@ def test_compressed_variants_stay_and_are_held_against_their_own_training() -> N
     assert variant["recorded"]["cpu"] == "A"
     made["latency"] = None
     assert page_compressed.rows(made)[0][2:4] == ["87.50", "+0.05"]  # 87.50 - 87.45
+    assert "- `tiny_vgg`, `pruned80_int8_w8a8`: recorded on A, 2026-11-20" in page_compressed.section(made)
+    made["systems"][0]["recorded"] = variant["recorded"]  # of the same record as its row: said there
+    assert "recorded on" not in "".join(page_compressed.section(made))
 
 
 def test_variants_of_shortened_trainings_give_way_with_them() -> None:
     first = _compressed(_row("tiny_vgg", 1, "shortened: 1 of 3 epochs"), 80.0, 79.0)
     assert joined(_record(20, "A", [first]), _record(21, "B", [_row("tiny_vgg", 1)]))["systems"][0]["compressed"] == []
+
+
+def test_variants_of_a_training_by_another_recipe_go_with_it() -> None:
+    first = _compressed(_row("tiny_vgg", 3), 80.0, 79.0)
+    first["recipe"]["params"]["learning_rate"] = 0.3
+    assert joined(_record(20, "A", [first]), _record(21, "B", [_row("tiny_vgg", 1)]))["systems"][0]["compressed"] == []
+
+
+def test_what_is_left_out_of_a_joined_record_is_named() -> None:
+    search, system = _trials("s0_random_search", rmsprop=[_seed(0)], adamw=[_seed(0)]), _row("ann", 1)
+    record = _record(20, "A", [system, _row("lenet5", 1)], experiments=[search])
+    assert outdated(record) == []
+    search["trials"][-1]["recipe"]["params"]["weight_decay"] = 0.0
+    system["recipe"]["params"]["batch_size"] = 1
+    search["trials"][0]["label"] = "9: sgd"
+    assert outdated(record) == ["ann", "s0_random_search, 9: sgd", f"s0_random_search, {search['trials'][-1]['label']}"]
 
 
 def test_trial_of_another_recipe_is_left_out_and_the_choice_is_of_the_others() -> None:

@@ -32,7 +32,8 @@ def section(record: Mapping[str, Any] | None) -> list[str]:
         for row, variant in made
         if variant["left_out"] is not None
     ]
-    return [text, *([table(COLUMNS, shown)] if shown else []), *(["\n".join(left_out)] if left_out else [])]
+    notes = [*left_out, *(_origin(row, variant) for row, variant in made if _is_elsewhere(row, variant))]
+    return [text, *([table(COLUMNS, shown)] if shown else []), *(["\n".join(notes)] if notes else [])]
 
 
 def rows(record: Mapping[str, Any]) -> list[list[str]]:
@@ -56,6 +57,16 @@ def rows(record: Mapping[str, Any]) -> list[list[str]]:
 def _made(record: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Return each further variant with its system's row; a record from before there were any has none."""
     return [(row, variant) for row in record["systems"] for variant in row.get("compressed", ())]
+
+
+def _is_elsewhere(row: Mapping[str, Any], variant: Mapping[str, Any]) -> bool:
+    """Return whether a variant comes from an earlier record than its row."""
+    return bool(variant.get("recorded")) and variant["recorded"] != row.get("recorded")
+
+
+def _origin(row: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
+    recorded = variant["recorded"]
+    return f"- `{row['id']}`, `{variant['variant']}`: recorded on {recorded['cpu']}, {recorded['created'][:10]}"
 
 
 def _against_int8(variant: Mapping[str, Any]) -> str:
