@@ -187,7 +187,7 @@ class Run(RunFolder):
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )
-            for remark in remarks_on_held_out(step):
+            for remark in remarks_on_held_out(self._open(), step):
                 receiver.note(remark)
         return training_of(self._open(), step)
 
