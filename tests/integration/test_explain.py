@@ -485,3 +485,6 @@ def test_going_on_from_a_model_when_its_folder_has_grown_says_what_it_had_learnt
     assert any(note.startswith(f"{told}start model may/00-train/model.keras") for note in notes.notes)
     assert any(line.startswith(f"{told}start model") for line in second.explain(progress=False).lines)
     assert any(line.startswith(f"{told}model may/") for line in edgefm.explain(file, data=folder, progress=False).lines)
+    notes = Notes()
+    edgefm.train(recipe=dataclasses.replace(RECIPE, model=str(file)), data=folder, backend="tensorflow", progress=notes)
+    assert any(note.startswith(f"{told}start model may/") for note in notes.notes)

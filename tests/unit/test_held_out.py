@@ -13,7 +13,7 @@ from edgefm import schemas
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.own.load import load_data
-from edgefm.jobs.explain.held_out import UNKNOWN, Learner, Seen, remarks_on_held_out, seen_before, seen_by_file
+from edgefm.jobs.to_learn.held_out import UNKNOWN, Learner, Seen, remarks, seen_before, seen_by_file
 from edgefm.recipes import Distillation, Training
 from edgefm.report.explanation import words
 from edgefm.training import split_record
@@ -65,7 +65,7 @@ def test_validation_samples_that_were_learnt_before_are_told(how: str, tmp_path:
     _run(tmp_path / "rv", Training(with_validation=True))
     second = _run(tmp_path / "rv2", _from(tmp_path / "rv", how))
     assert seen_before(*second) == Seen(learnt=(f"the {how} rv/00-train/model.keras",))
-    (remark,) = remarks_on_held_out(*second)
+    (remark,) = remarks(seen_before(*second))
     assert f"had been learnt by the {how} rv/00-train/model.keras" in remark
     # And by what goes on from that.
     third = _run(tmp_path / "rv3", _from(tmp_path / "rv2", how))
@@ -123,7 +123,7 @@ def test_samples_that_were_learnt_are_counted_when_a_folder_has_grown(with_valid
     june = _run(tmp_path / "june", _from(tmp_path / "may", "start model"), samples=after)
     assert seen_before(*june) == Seen(learnt_some=(wanted,))
     july = _run(tmp_path / "july", _from(tmp_path / "june", "start model"), samples=after)
-    ((found,), told) = seen_before(*july).learnt_some, remarks_on_held_out(*july)
+    ((found,), told) = seen_before(*july).learnt_some, remarks(seen_before(*july))
     assert (found.validation, found.test) == (wanted.validation, wanted.test)
     assert told[0].startswith(
         f"{wanted.validation} of the {wanted.validation_of} validation samples and {wanted.test} of the "

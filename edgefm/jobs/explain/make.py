@@ -16,7 +16,6 @@ from edgefm.core.text import command
 from edgefm.jobs.explain import answers as parts
 from edgefm.jobs.explain import looks
 from edgefm.jobs.explain.classifier import of_source, of_training
-from edgefm.jobs.explain.held_out import UNKNOWN, Seen, seen_before, seen_by_file
 from edgefm.jobs.explain.subject import (
     MODEL,
     Answers,
@@ -26,6 +25,7 @@ from edgefm.jobs.explain.subject import (
     as_pictures,
     chosen_places,
 )
+from edgefm.jobs.to_learn.held_out import UNKNOWN, Seen, seen_before, seen_by_file
 from edgefm.recipes import Quantization, Training
 
 if TYPE_CHECKING:

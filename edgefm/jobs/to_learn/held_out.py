@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import EdgefmError
 from edgefm.core.runs import RunDirectory, Step
-from edgefm.jobs.explain.leakage import place_of, run_of, taken_over, trainings
+from edgefm.jobs.to_learn.lineage import place_of, run_of, taken_over, trainings
 from edgefm.recipes import Training
 from edgefm.report.explanation.words import seen_remarks
 from edgefm.training import split_record
@@ -80,14 +80,20 @@ def seen_before(run: RunDirectory, trained: Step) -> Seen:
     return _seen(models, split_record.read(run.folder(trained)), trained)
 
 
+def seen_by_recipe(recipe: Training, dataset: Dataset) -> Seen:
+    """Return the same of a training that is in no run, on a data set."""
+    models = list(taken_over(recipe))
+    return _seen(models, split_record.record_of(dataset), None) if models else Seen()
+
+
 def seen_by_file(path: Path, dataset: Dataset) -> Seen:
     """Return which held-out samples of a data set a model in a file has seen, where the file lies in a run."""
     return _seen([("model", str(path))], split_record.record_of(dataset), None)
 
 
-def remarks_on_held_out(run: RunDirectory, trained: Step) -> list[str]:
-    """Return what a training learnt from that has seen its held-out samples, or may have, a sentence each."""
-    return seen_remarks(seen_before(run, trained).to_json())
+def remarks(seen: Seen) -> list[str]:
+    """Return what has seen held-out samples, or may have, a sentence each."""
+    return seen_remarks(seen.to_json())
 
 
 def _seen(models: Sequence[tuple[str, str]], held: SplitRecord | None, trained: Step | None) -> Seen:
