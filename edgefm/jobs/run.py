@@ -169,7 +169,7 @@ class Run(RunFolder):
             value_range=value_range,
         )
         check_type(trust, "trust", bool, "True or False")
-        from edgefm.jobs.explain.held_out import remarks_on_held_out
+        from edgefm.jobs.to_learn.held_out import remarks, seen_before
         from edgefm.keras_graph.backend import dtype_policy_kept
 
         with dtype_policy_kept(), shown(progress) as receiver:
@@ -187,7 +187,7 @@ class Run(RunFolder):
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )
-            for remark in remarks_on_held_out(step):
+            for remark in remarks(seen_before(self._open(), step)):
                 receiver.note(remark)
         return training_of(self._open(), step)
 

@@ -182,6 +182,7 @@ def train(
 
     with dtype_policy_kept(), shown(progress) as receiver:
         from edgefm.data.dataset import Dataset
+        from edgefm.jobs.to_learn.held_out import remarks, seen_by_recipe
         from edgefm.keras_graph.idle_gpu import note_idle_gpu
         from edgefm.training.fastest import fastest_setting
 
@@ -199,6 +200,8 @@ def train(
         device = use_backend(backend, precision)
         receiver.note(f"training {ready.recipe.model_name} on {device}")
         note_idle_gpu(device, progress=receiver)
+        for remark in remarks(seen_by_recipe(ready.recipe, ready.dataset)):
+            receiver.note(remark)
         from edgefm.training.all_images import judged, learnt_by
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of

@@ -451,3 +451,40 @@ def test_run_of_another_backend_is_explained_on_it_folds_included(backend: str, 
     argv = [sys.executable, "-c", _ELSEWHERE, str(Path.cwd()), str(tmp_path / "run"), backend]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_going_on_from_a_model_when_its_folder_has_grown_says_what_it_had_learnt(tmp_path: Path) -> None:
+    """The oracle compares the bytes of all pictures of both cuts."""
+    pictures, truth = squares(150, classes=3)
+    more, their = squares(12, classes=3, seed=1)
+    folder = tmp_path / "pictures"
+
+    def save(images: Any, labels: Any, name: str) -> None:
+        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = folder / f"class {label}" / f"{name}-{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).save(path)
+
+    save(pictures, truth, "may")
+    before = edgefm.data.load(folder, progress=False)
+    first = edgefm.Run(tmp_path / "may")
+    first.train(RECIPE, data=folder, backend="tensorflow", progress=False)
+    save(more, their, "june")
+    after = edgefm.data.load(folder, progress=False)
+    known = {image.tobytes() for image in before.train.images}
+    learnt = {split.name: sum(image.tobytes() in known for image in split.images) for split in after.splits}
+    assert learnt["test"] and learnt["validation"]
+    told = (
+        f"{learnt['validation']} of the {len(after.validation)} validation samples and {learnt['test']} of the "
+        f"{len(after.test)} test samples had been learnt by the "
+    )
+    file = tmp_path / "may" / "00-train" / "model.keras"
+    notes = Notes()
+    second = edgefm.Run(tmp_path / "june")
+    second.train(dataclasses.replace(RECIPE, model=str(file)), data=folder, backend="tensorflow", progress=notes)
+    assert any(note.startswith(f"{told}start model may/00-train/model.keras") for note in notes.notes)
+    assert any(line.startswith(f"{told}start model") for line in second.explain(progress=False).lines)
+    assert any(line.startswith(f"{told}model may/") for line in edgefm.explain(file, data=folder, progress=False).lines)
+    notes = Notes()
+    edgefm.train(recipe=dataclasses.replace(RECIPE, model=str(file)), data=folder, backend="tensorflow", progress=notes)
+    assert any(note.startswith(f"{told}start model may/") for note in notes.notes)

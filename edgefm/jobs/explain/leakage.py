@@ -7,23 +7,16 @@ of any other file that is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import manifest
 from edgefm.core.errors import EdgefmError, RecipeError
 from edgefm.core.progress import Progress
-from edgefm.core.runs import RunDirectory, Step
-from edgefm.data.source import FASHION_MNIST
-from edgefm.jobs.to_learn import is_file
+from edgefm.core.runs import Step
+from edgefm.jobs.to_learn.lineage import START_MODEL, place_of, run_of, taken_over, trainings
 from edgefm.recipes import Training
 from edgefm.report.explanation.words import fold_remarks
-
-_TEACHER, _WEIGHTS, _MODEL = "teacher", "pretrained weights", "start model"
-# From a run's folder to its files: 00-train/model.keras, passes/prune-1a2b/model.keras.
-_FOLDERS_OF_A_RUN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +57,7 @@ def fold_recipe_of(trained: Step, progress: Progress) -> FoldRecipe:
         run = run_of(path)
         shown = f"the {kind} {path.name if run is None else path.relative_to(run.path.parent).as_posix()}"
         seen = _has_seen(path, trained)
-        if seen and kind == _MODEL:
+        if seen and kind == START_MODEL:
             raise RecipeError(
                 f"the training began with {name}, which has seen the pictures of every fold",
                 hint="Train the architecture itself, with new weights, into a new run, and ask for folds of that.",
@@ -89,17 +82,6 @@ def fold_recipe_of(trained: Step, progress: Progress) -> FoldRecipe:
     return found
 
 
-def taken_over(recipe: Training) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the path of each trained model that a training learns from."""
-    if recipe.distillation is not None:
-        for name in recipe.distillation.teachers:
-            yield _TEACHER, name
-    if recipe.pretrained is not None:
-        yield _WEIGHTS, recipe.pretrained
-    if is_file(recipe.model):
-        yield _MODEL, recipe.model
-
-
 def _has_seen(path: Path, trained: Step, *, visited: frozenset[str] = frozenset()) -> bool | None:
     """Return whether a run or file, or what it was trained from, learnt the data of a training; None: not known."""
     path = path.resolve()
@@ -121,31 +103,6 @@ def _has_seen(path: Path, trained: Step, *, visited: frozenset[str] = frozenset(
     return None if None in answers else False
 
 
-def trainings(run: RunDirectory, path: Path) -> list[Step]:
-    """Return the trainings of a run that the model at a path is of: the run itself stands for its newest."""
-    steps = [step for step in run.steps() if step.kind == "train"]
-    if path == run.path:
-        return steps[-1:]
-    folder = path.relative_to(run.path).parts[0]
-    return [step for step in steps if step.name == folder] or steps
-
-
 def _same_data(one: Step, other: Step) -> bool:
     """Return whether two trainings learnt the same data, also where their pictures had other sizes."""
     return one.inputs.get("dataset") == other.inputs["dataset"] or place_of(one) == place_of(other)
-
-
-def place_of(step: Step) -> str:
-    """Return where the data of a training lie; see `edgefm.data.source.DataSource`."""
-    return str((step.summary.get("data") or {}).get("where", FASHION_MNIST))
-
-
-def run_of(path: Path) -> RunDirectory | None:
-    """Return the run at a path, or that a file lies in; None where there is none that can be read."""
-    for folder in (path, *path.parents[:_FOLDERS_OF_A_RUN]):
-        if (folder / manifest.FILE_NAME).is_file():
-            try:
-                return RunDirectory.open(folder)
-            except EdgefmError:
-                return None  # another program's manifest, or a damaged one
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from edgefm.core.text import command
 from edgefm.jobs.explain import answers as parts
 from edgefm.jobs.explain import looks
 from edgefm.jobs.explain.classifier import of_source, of_training
-from edgefm.jobs.explain.held_out import UNKNOWN, Seen, seen_before
 from edgefm.jobs.explain.subject import (
     MODEL,
     Answers,
@@ -25,6 +25,7 @@ from edgefm.jobs.explain.subject import (
     as_pictures,
     chosen_places,
 )
+from edgefm.jobs.to_learn.held_out import UNKNOWN, Seen, seen_before, seen_by_file
 from edgefm.recipes import Quantization, Training
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def explain_run(
         files=files,
         left_out=left_out,
         learnt=trained is not None and Training.from_json(trained.recipe).with_validation,
-        seen=_BROUGHT if trained is None else seen_before(trained),
+        seen=_BROUGHT if trained is None else seen_before(run, trained),
     )
     crossed = None
     if folds is not None and trained is not None and fold_recipe is not None:
@@ -123,7 +124,7 @@ def explain_model(
         classifier=classifier,
         places=chosen_places(len(dataset.validation), samples, seed=seed),
         left_out={_DEFAULT_VARIANT: "the model is in no run, so there are no files of it"},
-        seen=_BROUGHT,
+        seen=seen_by_file(Path(model), dataset) if isinstance(model, str | os.PathLike) else _BROUGHT,
     )
     return _explained(subject, None, folds_from=dataset, seed=seed, progress=progress)
 

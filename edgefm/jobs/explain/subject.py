@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
-from edgefm.jobs.explain.held_out import Seen
+from edgefm.jobs.to_learn.held_out import Seen
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset

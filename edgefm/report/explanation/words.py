@@ -30,7 +30,8 @@ TILES = 18
 def findings(document: Mapping[str, Any]) -> list[str]:
     """Return what was found, a sentence a part; parts that were left out say nothing."""
     lines = [_LEARNT] if document["data"].get("learnt") else []
-    remarks, sure = seen_remarks(document["data"]), len(document["data"].get("learnt_by", ()))
+    data = document["data"]
+    remarks, sure = seen_remarks(data), len(data.get("learnt_by", ())) + len(data.get("learnt_some", ()))
     lines += [*remarks[:sure], accuracy(document), *remarks[sure:]]
     fit, pairs, models = document["fit"], document["confusion"]["pairs"], document["calibration"]["models"]
     if fit["reason"] is None:
@@ -63,6 +64,11 @@ def seen_remarks(data: Mapping[str, Any]) -> list[str]:
     """Return what had learnt validation samples before, and what may have, a sentence each."""
     too_good = "what is said of them is better than it is of new ones"
     learnt = [f"The validation samples had been learnt by {name}: {too_good}." for name in data.get("learnt_by", ())]
+    learnt += [
+        f"{one['validation']:,} of the {one['validation_of']:,} validation samples and {one['test']:,} of the "
+        f"{one['test_of']:,} test samples had been learnt by {one['name']}: {too_good}."
+        for one in data.get("learnt_some", ())
+    ]
     return learnt + [
         f"Validation and test samples may have been learnt by {entry['name']} ({entry['reason']}): if so, {too_good}."
         for entry in data.get("may_have_learnt", ())
