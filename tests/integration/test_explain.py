@@ -383,7 +383,7 @@ def test_three_pictures_say_what_is_too_few(tmp_path: Path) -> None:
 
 
 def test_folds_that_a_class_is_too_small_for_are_refused(trained: Path) -> None:
-    with pytest.raises(DataError, match="60 folds need at least 60 images of each class"):
+    with pytest.raises(DataError, match="60 folds need at least 60 different images of each class"):
         edgefm.Run(trained).explain(folds=60, progress=False)
 
 

@@ -95,5 +95,5 @@ def test_class_with_fewer_images_than_folds_is_refused(tmp_path: Path) -> None:
         arrays[f"x_{name}"] = generator.integers(0, 256, (len(truth), 28, 28), dtype=np.uint8)
         arrays[f"y_{name}"] = truth
     np.savez(tmp_path / "data.npz", **arrays)
-    with pytest.raises(DataError, match="5 folds need at least 5 images of each class"):
+    with pytest.raises(DataError, match="5 folds need at least 5 different images of each class"):
         edgefm.reproduce("s0_k_fold", data=tmp_path / "data.npz", out=tmp_path / "out", **SETTINGS)
