@@ -18,6 +18,7 @@ from edgefm.jobs.to_learn import to_learn
 from edgefm.jobs.to_learn.network import for_pixels
 from edgefm.jobs.to_learn.weights import take_over_pretrained
 from edgefm.recipes import Training
+from tests.fixtures.notes import Notes
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3)).astype(np.uint8)
 
@@ -113,20 +114,6 @@ def test_model_of_which_nothing_says_whether_it_scales_is_asked_for() -> None:
         wanted = model.predict(PIXELS.astype(np.float32) * (top / 255), verbose=0)
         ready = _made_ready(model, value_range=(0.0, top), said=True)
         np.testing.assert_allclose(ready.predict(PIXELS, verbose=0), wanted, atol=1e-5)
-
-
-class Notes:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, *_: Any, **__: Any) -> None:
-        """Do nothing."""
-
-    def note(self, message: str) -> None:
-        """Keep a message."""
-        self.notes.append(message)
 
 
 def _ready(path: Path, notes: Notes) -> Any:

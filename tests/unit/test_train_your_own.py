@@ -31,6 +31,7 @@ from edgefm.jobs.train import free_of
 from edgefm.jobs.trust import trust_run
 from edgefm.recipes import Training, load_training
 from edgefm.training.stopped import Stopped
+from tests.fixtures.notes import Notes
 
 BUILDERS = """
 import keras
@@ -108,20 +109,6 @@ def sigmoids(input_shape, classes):
 def needs_more(input_shape, depth):
     return None
 """
-
-
-class Notes:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, *_: Any, **__: Any) -> None:
-        """Do nothing."""
-
-    def note(self, message: str) -> None:
-        """Keep a message."""
-        self.notes.append(message)
 
 
 @pytest.fixture
